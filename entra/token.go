@@ -24,11 +24,11 @@ func NewToken(access string, scope Scope, expiresOn, refreshOn time.Time) (Token
 	}
 	quotedScope, _ := json.Marshal(string(scope))
 	return Token{
-		Access: Secret{&sealed{
+		Access: seal(&sealed{
 			value:  access,
 			header: []string{"Bearer " + access},
 			member: `"access_token":"` + access + `","token_type":"Bearer","scope":` + string(quotedScope),
-		}},
+		}),
 		Scope:     scope,
 		ExpiresOn: expiresOn,
 		RefreshOn: refreshOn,
@@ -60,20 +60,20 @@ func (t *Token) Stale(now time.Time) bool {
 // Header returns the value of an Authorization header, ready to be put into an
 // [net/http.Header]. The slice is shared: nobody may write to it.
 func (t *Token) Header() []string {
-	if t.Access.sealed == nil {
+	if t.Access.box == nil {
 		return nil
 	}
-	return t.Access.sealed.header
+	return (*t.Access.box).header
 }
 
 // AppendMembers appends the members of a token answer (RFC 6749 §5.1) with
 // expires_on, epoch seconds, beside expires_in, as Entra's v1 endpoint has it.
 // The braces are the caller's, so that a protocol can add members of its own.
 func (t *Token) AppendMembers(b []byte, now time.Time) []byte {
-	if t.Access.sealed == nil {
+	if t.Access.box == nil {
 		return b
 	}
-	b = append(b, t.Access.sealed.member...)
+	b = append(b, (*t.Access.box).member...)
 	b = append(b, `,"expires_in":`...)
 	b = strconv.AppendInt(b, int64(max(t.ExpiresOn.Sub(now), 0)/time.Second), 10)
 	b = append(b, `,"expires_on":`...)

@@ -80,11 +80,5 @@ func (t *Token) AppendMembers(b []byte, now time.Time) []byte {
 	return strconv.AppendInt(b, t.ExpiresOn.Unix(), 10)
 }
 
-// Claims decodes the token without checking its signature; see [ParseJWT].
-func (t *Token) Claims() (Claims, error) {
-	j, err := ParseJWT(t.Access.Reveal())
-	if err != nil {
-		return Claims{}, err
-	}
-	return j.Claims, nil
-}
+// JWT decodes the token without checking its signature; see [ParseJWT].
+func (t *Token) JWT() (JWT, error) { return ParseJWT(t.Access.Reveal()) }

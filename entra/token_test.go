@@ -63,12 +63,13 @@ func TestNewTokenRefusesWhatNoHeaderBears(t *testing.T) {
 	}
 }
 
-func TestTokenClaims(t *testing.T) {
+func TestTokenDecodes(t *testing.T) {
 	tok := mustToken(t, jwt(`{"aud":"https://a.example","appid":"id","roles":["A.Read.All"],"exp":1795262400}`))
-	c, err := tok.Claims()
+	decoded, err := tok.JWT()
 	if err != nil {
 		t.Fatal(err)
 	}
+	c := decoded.Claims
 	if c.Client() != "id" || c.Delegated() || c.Expires.Time() != time.Unix(1795262400, 0).UTC() {
 		t.Errorf("claims %+v", c)
 	}
@@ -76,7 +77,7 @@ func TestTokenClaims(t *testing.T) {
 		t.Error(diff)
 	}
 	opaque := mustToken(t, "opaque")
-	if _, err := opaque.Claims(); KindOf(err) != Invalid {
+	if _, err := opaque.JWT(); KindOf(err) != Invalid {
 		t.Errorf("an opaque token: %v", err)
 	}
 }

@@ -1,0 +1,144 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/confidential"
+
+	"tokenbroker/entra"
+)
+
+const opExchange = "broker.exchange"
+
+// App is an app registration at an authority.
+type App struct {
+	Authority entra.Authority
+	Tenant    entra.Tenant // whose token it is where a request names no tenant
+	ClientID  string       // the application (client) id, a GUID
+	HTTP      *http.Client // from [NewClient], for the same authority
+}
+
+func (a *App) validate() error {
+	if _, err := entra.ParseAuthority(string(a.Authority)); err != nil {
+		return err
+	}
+	if _, err := entra.ParseTenant(string(a.Tenant)); err != nil {
+		return err
+	}
+	if !entra.IsGUID(a.ClientID) {
+		return entra.Errorf(entra.Invalid, "broker.app", "client_id %s: want the application (client) id, a GUID", entra.Quote(a.ClientID))
+	}
+	if a.HTTP == nil {
+		return entra.Errorf(entra.Internal, "broker.app", "an app without an HTTP client")
+	}
+	return nil
+}
+
+func (a *App) id(flow string) entra.IdentityID {
+	return entra.NewIdentityID(string(a.Authority), string(a.Tenant), strings.ToLower(a.ClientID), flow)
+}
+
+// acquire trades the app's credential for a token. source names the
+// credential in messages.
+//
+// Each exchange has an MSAL client of its own, since ours is the only memory:
+// a client keeps every token it ever saw, without a bound, and answers from it
+// what is meant to be asked anew. It costs 2 µs, and no request: see
+// [pinned.discovery].
+func (a *App) acquire(ctx context.Context, req *entra.Request, cred confidential.Credential, source string) (entra.Token, error) {
+	x := exchange{
+		id: requestID(ctx), authority: a.Authority, tenant: cmp.Or(req.Tenant, a.Tenant),
+		client: a.ClientID, scope: req.Scope, credential: source,
+	}
+	if err := x.validate(req); err != nil {
+		return entra.Token{}, err
+	}
+	client, err := confidential.New(x.authority.Tenant(x.tenant), x.client, cred,
+		confidential.WithHTTPClient(a.HTTP),
+		confidential.WithInstanceDiscovery(false),
+		confidential.WithAzureRegion("DisableMsalForceRegion")) // beats MSAL_FORCE_REGION
+	if err != nil {
+		return entra.Token{}, x.errorf(entra.Internal, "MSAL makes no client of app {client} at {authority}")
+	}
+	var options []confidential.AcquireByCredentialOption
+	if req.Claims != "" {
+		options = append(options, confidential.WithClaims(req.Claims))
+	}
+	result, err := client.AcquireTokenByCredential(x.in(ctx), x.scope.Names(), options...)
+	if err != nil {
+		return entra.Token{}, x.classify(ctx, err)
+	}
+	tok, err := entra.NewToken(result.AccessToken, x.scope, result.ExpiresOn, result.Metadata.RefreshOn)
+	if err == nil && !tok.ValidFor(time.Now(), 0) {
+		err = x.errorf(entra.Unavailable, "{authority} answered with a token that has expired already: is the clock of this machine right?")
+	}
+	if err != nil {
+		return entra.Token{}, err
+	}
+	return tok, nil
+}
+
+// exchange is one question to an authority. It passes MSAL in the context, so
+// that the transport knows where the credential may go.
+type exchange struct {
+	id         string // the client-request-id, a GUID
+	authority  entra.Authority
+	tenant     entra.Tenant
+	client     string
+	scope      entra.Scope
+	credential string // where it comes from
+}
+
+type exchangeKey struct{}
+
+func (x exchange) in(ctx context.Context) context.Context {
+	return context.WithValue(ctx, exchangeKey{}, x)
+}
+
+func exchangeOf(ctx context.Context) (exchange, bool) {
+	x, ok := ctx.Value(exchangeKey{}).(exchange)
+	return x, ok
+}
+
+// validate refuses what would be sent to the wrong place, answered for the
+// wrong subject, or refused by Entra in less clear words.
+func (x *exchange) validate(req *entra.Request) error {
+	if _, err := entra.ParseTenant(string(x.tenant)); err != nil {
+		return err
+	}
+	if !req.Assertion.IsZero() {
+		return entra.Errorf(entra.Invalid, opExchange, "this identity acts as itself, not on behalf of a user: leave the user's assertion out")
+	}
+	if names := x.scope.Names(); len(names) != 1 || !strings.HasSuffix(names[0], "/.default") {
+		return entra.Errorf(entra.Invalid, opExchange, "scope %s: an application gets its permissions all together: ask for %s/.default",
+			entra.Quote(string(x.scope)), cmp.Or(x.scope.Audience(), "https://host"))
+	}
+	return nil
+}
+
+// errorf makes an Error of the exchange, with its facts in the text's braces.
+func (x *exchange) errorf(kind entra.Kind, text string) *entra.Error {
+	return entra.Errorf(kind, opExchange, "%s", strings.NewReplacer(
+		"{authority}", x.authority.Host(), "{tenant}", string(x.tenant), "{client}", x.client,
+		"{scope}", string(x.scope), "{credential}", x.credential,
+	).Replace(text))
+}
+
+// requestID returns the request's id where it is a GUID, which is what Entra
+// wants, so that its sign-in log can be searched for it; else a new one.
+func requestID(ctx context.Context) string {
+	if id := entra.TrailOf(ctx).RequestID; entra.IsGUID(id) {
+		return id
+	}
+	var b [16]byte
+	_, _ = rand.Read(b[:])  // never fails
+	b[6] = b[6]&0x0f | 0x40 // version 4, RFC 9562 §5.4
+	b[8] = b[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}

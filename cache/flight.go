@@ -1,0 +1,210 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"tokenbroker/entra"
+)
+
+// question is what the source is asked. Failures are remembered by it: a
+// refused claims challenge says nothing about the token without the claims.
+type question struct {
+	key    entra.Key
+	claims string
+}
+
+// flight is a question and why the token held is no answer to it. Callers who
+// have all of it in common share one request to the source.
+type flight struct {
+	question
+	rejected string
+}
+
+func flightOf(req *entra.Request) flight {
+	return flight{question{req.Key(), req.Claims}, req.Rejected}
+}
+
+// demanding reports whether another token than the one held is wanted.
+func (f flight) demanding() bool { return f.claims != "" || f.rejected != "" }
+
+// String names the flight for singleflight. Quoted, no two flights share a name.
+func (f flight) String() string {
+	return fmt.Sprintf("%q %q %q %x %q %q", f.key.Identity, f.key.Tenant, f.key.Scope, f.key.Assertion, f.claims, f.rejected)
+}
+
+// attrs names the token in a log.
+func (f flight) attrs() []slog.Attr {
+	return []slog.Attr{
+		slog.String("identity", string(f.key.Identity)),
+		slog.String("tenant", string(f.key.Tenant)),
+		slog.String("scope", string(f.key.Scope)),
+	}
+}
+
+// wait returns the token that the flight brings, and starts it if nobody has.
+// The flight belongs to nobody: it goes on when the caller who started it
+// leaves, and ends by itself at the fill's timeout.
+func (c *Cache) wait(ctx context.Context, f flight, req entra.Request) (entra.Token, way, error) {
+	// What the source notes must not end in the trail of a request that may be over.
+	detached := entra.WithTrail(context.WithoutCancel(ctx), &entra.Trail{RequestID: entra.TrailOf(ctx).RequestID})
+	var started atomic.Bool
+	landing := c.flights.DoChan(f.String(), func() (any, error) {
+		started.Store(true)
+		return c.fetch(detached, f, req)
+	})
+	how := func() way {
+		if started.Load() {
+			return miss
+		}
+		return shared
+	}
+	select {
+	case r := <-landing:
+		if r.Err != nil {
+			return entra.Token{}, how(), r.Err
+		}
+		return r.Val.(*entry).token, how(), nil
+	case <-ctx.Done():
+		return entra.Token{}, how(), entra.Errorf(entra.KindOf(ctx.Err()), "cache.wait", "left while waiting for a token: %w", ctx.Err())
+	}
+}
+
+// fetch is one flight: it asks the source, unless that is settled by now, and
+// keeps what it learns.
+func (c *Cache) fetch(ctx context.Context, f flight, req entra.Request) (*entry, error) {
+	if !c.begin() {
+		return nil, shutdown()
+	}
+	defer c.running.Done()
+
+	// Since the caller looked, another flight may have landed.
+	now := time.Now()
+	held, _ := c.entries.Peek(f.key)
+	if held.usable(now) && held.answers(f, now) {
+		return held, nil
+	}
+	before, _ := c.failures.Peek(f.question)
+	if before.running(now) {
+		return nil, before.report(now)
+	}
+
+	refresh := held.usable(now)
+	c.counters.filling(refresh)
+	e, err := c.ask(ctx, f, req)
+	switch {
+	case err == nil:
+		if c.failures.Remove(f.question) {
+			c.log.LogAttrs(ctx, slog.LevelInfo, "token fetched again", f.attrs()...)
+		}
+		return c.keep(held, e), nil
+	case c.closed():
+		return nil, shutdown()
+	default:
+		c.counters.fillFailed(refresh)
+		return nil, c.failed(ctx, f, held, before, entra.AsError(err))
+	}
+}
+
+// ask asks the source. It returns at the fill's timeout and on Close even if
+// the source does not, and survives a source that panics.
+func (c *Cache) ask(ctx context.Context, f flight, req entra.Request) (*entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	type answer struct {
+		token entra.Token
+		err   error
+	}
+	answered := make(chan answer, 1)
+	c.running.Go(func() {
+		a := answer{err: entra.Errorf(entra.Internal, "cache.fill", "the source ended without an answer")}
+		defer func() {
+			if p := recover(); p != nil {
+				a.err = c.panicked(ctx, p)
+			}
+			answered <- a
+		}()
+		a.token, a.err = c.next.Token(ctx, req)
+	})
+	select {
+	case a := <-answered:
+		if a.err == nil {
+			return newEntry(f, a.token, time.Now())
+		}
+		if ctx.Err() == nil {
+			return nil, a.err
+		}
+	case <-ctx.Done():
+	case <-c.closing:
+		return nil, shutdown()
+	}
+	return nil, entra.Errorf(entra.Unavailable, "cache.fill", "entra did not answer within %s", c.timeout)
+}
+
+// keep puts e in the place of held and returns what stands there in the end:
+// where another flight was quicker, that can be its entry.
+func (c *Cache) keep(held, e *entry) *entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed() {
+		return e
+	}
+	if there, ok := c.entries.Peek(e.key); ok {
+		if there != held && !there.yields(e) {
+			return there
+		}
+		there.replaced.Store(true)
+	}
+	c.entries.Add(e.key, e)
+	return e
+}
+
+// failed remembers a failure and returns it as the callers get it. Where a
+// token is held they get that instead, and it is the log that hears.
+func (c *Cache) failed(ctx context.Context, f flight, held *entry, before *trouble, err *entra.Error) *entra.Error {
+	if err.Kind == entra.Canceled || err.Kind == entra.Timeout {
+		// No caller left and no upstream was late: it was between the source and Entra.
+		e := *err
+		e.Kind, err = entra.Unavailable, &e
+	}
+	if first, _ := backoff(err.Kind); first == 0 {
+		return err
+	}
+	now := time.Now()
+	left := time.Duration(0)
+	if held.usable(now) {
+		left = held.end.Sub(now)
+	}
+	t := before.next(err, left, now)
+	c.failures.Add(f.question, t)
+	err = t.report(now)
+	if left > 0 {
+		attrs := append(f.attrs(), slog.Int("expires_in_s", int(left.Seconds())))
+		c.log.LogAttrs(ctx, slog.LevelWarn, "token refresh failed", append(attrs, failureAttrs(err)...)...)
+	}
+	return err
+}
+
+// panicked turns a panic of the source into an error. The log gets the type
+// and the stack, the value only where the runtime made it: a library's may
+// hold what it was working on.
+func (c *Cache) panicked(ctx context.Context, p any) error {
+	attrs := []slog.Attr{slog.String("type", fmt.Sprintf("%T", p)), slog.String("stack", string(debug.Stack()))}
+	if err, ok := p.(runtime.Error); ok {
+		attrs = append(attrs, slog.String("error", err.Error()))
+	}
+	c.log.LogAttrs(ctx, slog.LevelError, "token source panicked", attrs...)
+	return entra.Errorf(entra.Internal, "cache.fill", "the source panicked (%T)", p)
+}
+
+// shutdown is the answer after Close.
+func shutdown() *entra.Error {
+	err := entra.Errorf(entra.Unavailable, "cache.fill", "the broker is shutting down")
+	err.RetryAfter = time.Second
+	return err
+}

@@ -1,0 +1,186 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tokenbroker/defender"
+	"tokenbroker/entra"
+	"tokenbroker/guard"
+	"tokenbroker/route"
+)
+
+func newCheck(sys System) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Validate the configuration; with --live also get a token for every route",
+		Args:  cobra.NoArgs,
+	}
+	file := configFlag(cmd, sys)
+	live := cmd.Flags().Bool("live", false, "get a token for every route and say what it opens")
+	output := outputFlag(cmd, "table", "json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		app, err := load(sys, *file)
+		if err != nil {
+			return err
+		}
+		defer app.close(cmd.Context())
+		verdicts := app.verdicts(cmd.Context(), *live)
+		if *output == "json" {
+			err = writeJSON(sys.Out, map[string]any{"routes": verdicts})
+		} else {
+			err = writeVerdicts(sys.Out, verdicts, *live)
+		}
+		if err == nil && failed(verdicts) {
+			return exitCode(exitFailed)
+		}
+		return err
+	}
+	return cmd
+}
+
+// verdict is what check says of one route and one of its scopes.
+type verdict struct {
+	Route       string       `json:"route"`
+	Upstream    string       `json:"upstream"`
+	Identity    string       `json:"identity"`
+	Tenant      entra.Tenant `json:"tenant"`
+	Scope       entra.Scope  `json:"scope"`
+	Access      string       `json:"access"`
+	HandsOut    bool         `json:"hands_out"` // whether /token gives this scope's token to callers
+	Optional    bool         `json:"optional"`
+	Audience    string       `json:"aud,omitempty"`
+	Permissions []string     `json:"permissions,omitempty"` // roles or scp
+	Expires     *time.Time   `json:"exp,omitempty"`
+	OK          *bool        `json:"ok,omitempty"` // absent where nothing was asked of Entra
+	Verdict     string       `json:"verdict"`
+}
+
+func (a *app) verdicts(ctx context.Context, live bool) []verdict {
+	var all []verdict
+	for _, r := range a.table.Routes() {
+		for _, scope := range r.Scopes() {
+			v := verdict{
+				Route: r.Name, Upstream: r.Upstream.String(), Identity: r.Identity, Scope: scope,
+				Access: accessText(r), Optional: r.Optional, Verdict: "valid",
+			}
+			grant, err := a.table.ResolveToken(route.Ask{Scope: scope, Identity: r.Identity})
+			if err != nil {
+				v.fail(err)
+			} else {
+				v.Tenant = grant.Request.Tenant
+				v.HandsOut = a.policy.Decide(guard.Principal{Name: guard.Local}, grant.Request).Allowed
+				if live {
+					a.live(ctx, &v, grant.Request)
+				}
+			}
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+// live gets the token and says what it is good for.
+func (a *app) live(ctx context.Context, v *verdict, req entra.Request) {
+	tok, err := a.cache.Token(ctx, req)
+	if err != nil {
+		v.fail(err)
+		return
+	}
+	v.OK = new(true)
+	v.Expires = new(tok.ExpiresOn.UTC())
+	jwt, err := tok.JWT()
+	if err != nil {
+		v.Verdict = "a token came back, but it is opaque"
+		return
+	}
+	v.Audience, v.Permissions = strings.Join(jwt.Claims.Audience, " "), jwt.Claims.Permissions()
+	opened, total := 0, 0
+	asked := entra.Audience{req.Scope.Audience()}
+	for _, e := range a.catalogue.Endpoints() {
+		if a.catalogue.Opens(asked, e.API) {
+			total++
+			if len(defender.Missing(&e, &jwt.Claims)) == 0 {
+				opened++
+			}
+		}
+	}
+	switch {
+	case total == 0:
+		v.Verdict = "works; the catalogue knows no endpoint of this upstream"
+	case len(v.Permissions) == 0:
+		v.OK = new(false)
+		v.Verdict = "the token has no permissions: add them to the app registration under this API, grant admin consent, and try again"
+	case opened == 0:
+		v.OK = new(false)
+		v.Verdict = "its permissions open none of the endpoints of this API; see tokenbroker endpoints"
+	default:
+		v.Verdict = fmt.Sprintf("works; opens %d of %d endpoints", opened, total)
+	}
+}
+
+func (v *verdict) fail(err error) {
+	e := entra.AsError(err)
+	v.OK, v.Verdict = new(false), e.Message()+aside(e)
+}
+
+func accessText(r *route.Route) string {
+	text := r.Access.String()
+	if len(r.Allow) > 0 {
+		text += ", allow"
+	}
+	if len(r.Deny) > 0 {
+		text += ", deny"
+	}
+	return text
+}
+
+// failed reports whether a route that the configuration names does not work.
+// One that is merely built in is a note.
+func failed(verdicts []verdict) bool {
+	for _, v := range verdicts {
+		if v.OK != nil && !*v.OK && !v.Optional {
+			return true
+		}
+	}
+	return false
+}
+
+func writeVerdicts(w io.Writer, verdicts []verdict, live bool) error {
+	heading := []string{"ROUTE", "SCOPE", "IDENTITY", "ACCESS", "HANDED OUT"}
+	if live {
+		heading = append(heading, "AUDIENCE", "EXPIRES", "PERMISSIONS")
+	}
+	rows := [][]string{append(heading, "VERDICT")}
+	for _, v := range verdicts {
+		name := v.Route
+		if v.Optional {
+			name += " (built in)"
+		}
+		row := []string{name, string(v.Scope), v.Identity, v.Access, yesNo(v.HandsOut)}
+		if live {
+			row = append(row, orElse(v.Audience, "-"), expiryText(v.Expires), orElse(strings.Join(v.Permissions, " "), "-"))
+		}
+		rows = append(rows, append(row, v.Verdict))
+	}
+	return table(&printable{w}, rows)
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func expiryText(t *time.Time) string {
+	if t == nil {
+		return "-"
+	}
+	return relative(time.Until(*t))
+}

@@ -1,0 +1,121 @@
+// Package cli is the command line: one file a command. Its wire.go is the one
+// place where the packages of the broker meet.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"tokenbroker/entra"
+)
+
+// The exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2 // wrong usage or configuration
+)
+
+// System is what a program has from its surroundings. Tests bring their own.
+type System struct {
+	Args []string // without the program's name
+	Env  []string // KEY=VALUE
+	In   io.Reader
+	Out  io.Writer
+	Err  io.Writer
+}
+
+// Getenv returns a variable, the last one of its name; empty where unset.
+func (s System) Getenv(name string) string {
+	value := ""
+	for _, entry := range s.Env {
+		if v, ok := strings.CutPrefix(entry, name+"="); ok {
+			value = v
+		}
+	}
+	return value
+}
+
+// Main runs one command until it is done or ctx ends, and returns its exit
+// code: 0 done, 1 failed, 2 wrong usage or configuration.
+func Main(ctx context.Context, sys System) int {
+	root := newRoot(sys)
+	root.SetArgs(sys.Args)
+	root.SetIn(sys.In)
+	root.SetOut(sys.Out)
+	root.SetErr(sys.Err)
+	ran := false
+	for _, c := range root.Commands() {
+		// What fails before a command runs is its use: a flag, an argument.
+		c.PreRun = func(*cobra.Command, []string) { ran = true }
+	}
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	if silent, ok := errors.AsType[exitCode](err); ok {
+		return int(silent)
+	}
+	fmt.Fprintln(sys.Err, "tokenbroker: "+faults(err))
+	if !ran || entra.KindOf(err) == entra.Invalid {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// exitCode ends a command that has already said what there is to say.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// faults is the text of an error for a terminal. Several faults, joined, stand
+// on a line each.
+func faults(err error) string {
+	if e, ok := err.(*entra.Error); ok { //nolint:errorlint // the outermost one, not a wrapped one
+		return e.Message() + aside(e)
+	}
+	return err.Error()
+}
+
+// aside is what support needs of a failure beside its text.
+func aside(e *entra.Error) string {
+	var notes []string
+	if e.AADSTS != 0 {
+		notes = append(notes, fmt.Sprintf("AADSTS%d", e.AADSTS))
+	}
+	if e.CorrelationID != "" {
+		notes = append(notes, "correlation id "+e.CorrelationID)
+	}
+	if len(notes) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(notes, ", ") + ")"
+}
+
+func newRoot(sys System) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "tokenbroker",
+		Short: "Microsoft Entra tokens for local programs, which hold no secret",
+		Long: "tokenbroker gets Microsoft Entra tokens, keeps them, and hands them to local\n" +
+			"callers or proxies calls to the Microsoft Defender APIs with the token added.\n\n" +
+			"Try it without an account: tokenbroker demo",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(
+		newServe(sys), newDemo(sys), newEmulate(sys), newCheck(sys), newToken(sys), newDecode(sys),
+		newEndpoints(sys), newKey(sys), newHealthcheck(sys), newVersion(sys),
+	)
+	root.CompletionOptions.HiddenDefaultCmd = false
+	return root
+}
+
+// wrongUsage is a failure of how a command was called.
+func wrongUsage(format string, args ...any) error {
+	return entra.Errorf(entra.Invalid, "", format, args...)
+}

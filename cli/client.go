@@ -1,0 +1,124 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tokenbroker/entra"
+)
+
+// client speaks to a running broker.
+type client struct {
+	url     string // http://localhost:5178
+	socket  string // a Unix socket; empty: by TCP
+	keyFile string // empty: no key
+}
+
+// clientFlags adds the flags by which a command finds the running broker.
+func clientFlags(cmd *cobra.Command, sys System) *client {
+	c := &client{}
+	flags := cmd.Flags()
+	flags.StringVar(&c.url, "url", orElse(sys.Getenv("TOKENBROKER_URL"), "http://localhost:5178"), "the running broker (or TOKENBROKER_URL)")
+	flags.StringVar(&c.socket, "socket", sys.Getenv("TOKENBROKER_SOCKET"), "the running broker's Unix socket (or TOKENBROKER_SOCKET)")
+	flags.StringVar(&c.keyFile, "key-file", sys.Getenv("TOKENBROKER_KEY_FILE"), "file with the caller key, where the broker asks for one (or TOKENBROKER_KEY_FILE)")
+	cmd.MarkFlagsMutuallyExclusive("url", "socket")
+	return c
+}
+
+func orElse(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+// post sends a form and decodes the JSON answer.
+func (c *client) post(ctx context.Context, path string, form url.Values, answer any) error {
+	base, err := url.Parse(c.url)
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
+		return wrongUsage("--url %q: want http://host:port", c.url)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(c.url, "/")+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		return wrongUsage("--url %q: %w", c.url, err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if c.keyFile != "" {
+		key, err := os.ReadFile(c.keyFile)
+		if err != nil {
+			return wrongUsage("--key-file: %w", err)
+		}
+		// Of several keys, as in the broker's own file, the first is ours.
+		first, _, _ := strings.Cut(strings.TrimSpace(string(key)), "\n")
+		req.Header.Set("X-Broker-Key", strings.TrimSpace(first))
+	}
+	resp, err := c.http().Do(req)
+	if err != nil {
+		return c.unreachable(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return c.unreachable(err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return refusal(resp, body)
+	}
+	if err := json.Unmarshal(body, answer); err != nil {
+		return entra.Errorf(entra.Upstream, "", "%s: does not answer like a broker", c.where())
+	}
+	return nil
+}
+
+func (c *client) http() *http.Client {
+	transport := &http.Transport{DisableKeepAlives: true} // and no proxy: the broker is on this machine
+	if c.socket != "" {
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", c.socket)
+		}
+	}
+	return &http.Client{
+		Transport:     transport,
+		Timeout:       time.Minute,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the key stays here
+	}
+}
+
+func (c *client) where() string {
+	if c.socket != "" {
+		return "broker at " + c.socket
+	}
+	return "broker at " + c.url
+}
+
+func (c *client) unreachable(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
+	return entra.Errorf(entra.Unavailable, "", "%s: %w; is it running (tokenbroker serve), or did you mean --direct?", c.where(), err)
+}
+
+// refusal reads the broker's problem details (RFC 9457).
+func refusal(resp *http.Response, body []byte) error {
+	var p struct {
+		Detail        string `json:"detail"`
+		AADSTS        int    `json:"aadsts"`
+		CorrelationID string `json:"correlation_id"`
+	}
+	if json.Unmarshal(body, &p) != nil || p.Detail == "" {
+		p.Detail = "the broker answered " + resp.Status
+	}
+	e := entra.Errorf(entra.Upstream, "", "%s", p.Detail)
+	e.AADSTS, e.CorrelationID = p.AADSTS, p.CorrelationID
+	return e
+}

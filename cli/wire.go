@@ -1,0 +1,258 @@
+package cli
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tokenbroker/broker"
+	"tokenbroker/cache"
+	"tokenbroker/config"
+	"tokenbroker/defender"
+	"tokenbroker/entra"
+	"tokenbroker/guard"
+	"tokenbroker/protocol"
+	"tokenbroker/proxy"
+	"tokenbroker/route"
+	"tokenbroker/server"
+)
+
+// app is the broker of one configuration, its sources nested:
+//
+//	broker (policy) → cache (memory) → mux (by identity) → a flow (MSAL)
+type app struct {
+	cfg       *config.Config
+	logger    *slog.Logger
+	catalogue *defender.Catalogue
+	table     *route.Table
+	policy    *guard.Policy
+	cache     *cache.Cache
+	broker    *broker.Broker
+	guard     *guard.Guard
+	proxy     *proxy.Proxy
+	entra     *http.Client    // MSAL's
+	upstreams *http.Transport // the proxy's
+}
+
+// configFlag adds --config.
+func configFlag(cmd *cobra.Command, sys System) *string {
+	file := cmd.Flags().String("config", sys.Getenv("TOKENBROKER_CONFIG"), "configuration file (default: from the AZURE_* variables alone)")
+	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
+	return file
+}
+
+// load reads the configuration and builds the broker from it, logging to
+// standard error.
+func load(sys System, file string) (*app, error) {
+	catalogue, err := defender.Load()
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := config.Load(config.Options{Catalogue: catalogue, File: file, Env: sys.Env})
+	if err != nil {
+		return nil, err
+	}
+	logger := newLogger(sys.Err, cfg.Log)
+	for _, note := range cfg.Notes {
+		logger.Info("configuration", "note", note)
+	}
+	for _, warning := range cfg.Warnings {
+		logger.Warn("configuration", "warning", warning)
+	}
+	return build(cfg, catalogue, logger, nil)
+}
+
+// dialer opens connections to Entra and the upstreams; nil: the system's.
+type dialer func(ctx context.Context, network, address string) (net.Conn, error)
+
+func newLogger(w io.Writer, cfg config.Log) *slog.Logger {
+	options := &slog.HandlerOptions{Level: cfg.Level}
+	if cfg.Format == config.LogText {
+		return slog.New(slog.NewTextHandler(w, options))
+	}
+	return slog.New(slog.NewJSONHandler(w, options))
+}
+
+// build nests the sources. It reads every file that the configuration names,
+// reports all that is wrong at once, and asks nobody anything yet.
+func build(cfg *config.Config, catalogue *defender.Catalogue, logger *slog.Logger, dial dialer) (*app, error) {
+	a := &app{cfg: cfg, logger: logger, catalogue: catalogue, table: cfg.Table}
+	roots, rootsErr := readRoots(cfg.CAFile)
+	a.entra = broker.NewClient(broker.ClientConfig{
+		Authority: cfg.Authority, Roots: roots, Timeout: cfg.Limits.EntraTimeout, DialContext: dial,
+	})
+	flows, flowsErr := a.flows()
+	keys, keysErr := callerKeys(cfg, logger)
+	if err := errors.Join(rootsErr, flowsErr, keysErr); err != nil {
+		return nil, err
+	}
+	var err error
+	if a.cache, err = cache.New(flows, cache.Config{Size: cfg.Cache.Size, FillTimeout: cfg.Limits.EntraTimeout, Logger: logger}); err != nil {
+		return nil, err
+	}
+	a.policy = &guard.Policy{Table: a.table, HandOut: cfg.Tokens.HandOut, Scopes: cfg.Tokens.Scopes}
+	a.broker = broker.New(a.cache, a.policy)
+	a.guard = guard.New(guard.Config{Keys: keys, Hosts: listenerHosts(cfg)})
+	a.upstreams = proxy.NewTransport(proxy.TransportConfig{
+		Roots: roots, ResponseHeaderTimeout: cfg.Limits.ResponseHeaderTimeout, DialContext: dial,
+	})
+	a.proxy, err = proxy.New(proxy.Config{
+		Resolve:        a.table.Resolve,
+		Permit:         a.permit,
+		Source:         a.broker,
+		Transport:      a.upstreams,
+		MaxRequestBody: int64(cfg.Limits.RequestBody),
+		Logger:         logger,
+	})
+	return a, err
+}
+
+// permit is policy by route, endpoint and method, for the proxy.
+func (a *app) permit(ctx context.Context, call *route.Call) error {
+	who, _ := guard.PrincipalOf(ctx)
+	decision := a.policy.Permit(who, call)
+	entra.TrailOf(ctx).Rule = decision.Rule
+	return decision.Err()
+}
+
+// flows makes the source of each identity.
+func (a *app) flows() (broker.Mux, error) {
+	mux := broker.Mux{}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(a.cfg.Identities)) {
+		identity := a.cfg.Identities[name]
+		flow, err := a.flow(identity)
+		if err != nil {
+			errs = append(errs, atPath("identities."+name+".credential", err))
+			continue
+		}
+		mux[identity.ID(a.cfg.Authority)] = flow
+	}
+	return mux, errors.Join(errs...)
+}
+
+func (a *app) flow(identity config.Identity) (entra.Source, error) {
+	app := broker.App{Authority: a.cfg.Authority, Tenant: identity.Tenant, ClientID: identity.ClientID, HTTP: a.entra}
+	switch c := identity.Credential; {
+	case c.Kind == config.WorkloadIdentity:
+		return broker.NewFederated(app, c.TokenFile)
+	case c.File != "":
+		secret, err := broker.OpenSecretFile(c.File, a.logger)
+		if err != nil {
+			return nil, err
+		}
+		return broker.NewConfidential(app, secret)
+	default:
+		secret, err := broker.NewSecretEnv(c.Env, c.Secret.Reveal())
+		if err != nil {
+			return nil, err
+		}
+		return broker.NewConfidential(app, secret)
+	}
+}
+
+// atPath puts the configuration path before an error's text.
+func atPath(path string, err error) error {
+	e := *entra.AsError(err)
+	if e.Kind == entra.Misconfigured {
+		e.Kind = entra.Invalid // it is the configuration that names the file
+	}
+	return entra.Errorf(e.Kind, "", "%s: %s", path, e.Message())
+}
+
+func callerKeys(cfg *config.Config, logger *slog.Logger) (func() []entra.Secret, error) {
+	if cfg.CallerKeyFile == "" {
+		return nil, nil
+	}
+	file, err := guard.OpenKeyFile(cfg.CallerKeyFile, logger)
+	if err != nil {
+		return nil, atPath("caller_key_file", err)
+	}
+	return file.Keys, nil
+}
+
+// readRoots adds the certificates of a file to the system's.
+func readRoots(path string) (*x509.CertPool, error) {
+	if path == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, entra.Errorf(entra.Invalid, "", "ca_file: %w", err)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, entra.Errorf(entra.Invalid, "", "ca_file: %s holds no PEM certificate", path)
+	}
+	return roots, nil
+}
+
+// listenerHosts are the names that the listeners go by in a Host header.
+func listenerHosts(cfg *config.Config) []string {
+	var hosts []string
+	for _, l := range cfg.Listen.Callers {
+		if host := l.Address.Host; host != "" {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts
+}
+
+// warm asks for the tokens of the routes that the configuration names, so that
+// the first caller does not wait.
+func (a *app) warm(ctx context.Context) {
+	var requests []entra.Request
+	for _, r := range a.table.Routes() {
+		if r.Optional {
+			continue
+		}
+		for _, scope := range r.Scopes() {
+			if grant, err := a.table.ResolveToken(route.Ask{Scope: scope, Identity: r.Identity}); err == nil {
+				requests = append(requests, grant.Request)
+			}
+		}
+	}
+	a.cache.Warm(ctx, requests...)
+}
+
+// mounts are the paths of a callers' listener.
+func (a *app) mounts(srv *server.Server) []server.Mount {
+	native := protocol.Native{Table: a.table, Source: a.broker, WriteError: server.WriteProblem}
+	own := func(name, path string, handler http.HandlerFunc, methods ...string) server.Mount {
+		return server.Mount{Name: name, Path: path, Methods: methods, Handler: handler, Keys: guard.HeaderKeys, WriteError: server.WriteProblem}
+	}
+	return []server.Mount{
+		{Name: "proxy", Path: "/proxy/*", Handler: a.proxy, Keys: guard.HeaderKeys, WriteError: proxy.WriteError},
+		own("token", "/token", native.Token, http.MethodGet, http.MethodPost),
+		own("claims", "/claims", native.Claims, http.MethodGet),
+		own("routes", "/routes", native.Routes, http.MethodGet),
+		{Name: "healthz", Path: "/healthz", Methods: []string{http.MethodGet}, Handler: srv.Healthz(), WriteError: server.WriteProblem, Open: true},
+	}
+}
+
+// routeMount is the one mount of a listener that stands for a route.
+func (a *app) routeMount(name string) server.Mount {
+	return server.Mount{Name: "proxy", Path: "/*", Handler: a.proxy.ForRoute(name), Keys: guard.HeaderKeys, WriteError: proxy.WriteError}
+}
+
+// close lets go of connections and of what runs behind.
+func (a *app) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = a.cache.Close(ctx)
+	a.entra.CloseIdleConnections()
+	a.upstreams.CloseIdleConnections()
+}

@@ -1,0 +1,87 @@
+package config
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tokenbroker/entra"
+)
+
+// azure are the variables that AKS sets.
+var azure = []string{
+	"AZURE_TENANT_ID=" + tenant, "AZURE_CLIENT_ID=" + client, "AZURE_FEDERATED_TOKEN_FILE=/var/run/token",
+}
+
+func TestIdentityFromEnvironment(t *testing.T) {
+	const secret = "AZURE_CLIENT_SECRET=s3cr3t~value\n"
+	tests := []struct {
+		name, yaml    string
+		env           []string
+		want          Credential
+		wantAuthority entra.Authority
+	}{
+		{"workload identity, no file", "", azure, Credential{Kind: WorkloadIdentity, TokenFile: "/var/run/token"}, "https://login.microsoftonline.com"},
+		{"a file without identities", "cache: {size: 5}", azure, Credential{Kind: WorkloadIdentity, TokenFile: "/var/run/token"}, "https://login.microsoftonline.com"},
+		{"client secret", "", append(azure[:2:2], secret), Credential{Kind: ClientSecret, Env: "AZURE_CLIENT_SECRET", Secret: entra.NewSecret("s3cr3t~value")}, "https://login.microsoftonline.com"},
+		{"empty counts as not set", "", append(azure[:3:3], "AZURE_CLIENT_SECRET="), Credential{Kind: WorkloadIdentity, TokenFile: "/var/run/token"}, "https://login.microsoftonline.com"},
+		{"authority", "", append(azure[:3:3], "AZURE_AUTHORITY_HOST=https://login.microsoftonline.us/"), Credential{Kind: WorkloadIdentity, TokenFile: "/var/run/token"}, "https://login.microsoftonline.us"},
+		{"authority of the file is meant", "authority: https://a.example", append(azure[:3:3], "AZURE_AUTHORITY_HOST=https://b.example/"), Credential{Kind: WorkloadIdentity, TokenFile: "/var/run/token"}, "https://a.example"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := good(t, tt.yaml, tt.env...)
+			id := c.Identities["default"]
+			if diff := cmp.Diff(id, Identity{Tenant: tenant, ClientID: client, Credential: tt.want}, sameSecret); diff != "" {
+				t.Error(diff)
+			}
+			if c.Authority != tt.wantAuthority {
+				t.Errorf("authority %s, want %s", c.Authority, tt.wantAuthority)
+			}
+			if got := c.Table.Identities()[0].ID; got != id.ID(tt.wantAuthority) {
+				t.Errorf("the table's identity is %s", got)
+			}
+		})
+	}
+}
+
+func TestFaultsOfTheEnvironment(t *testing.T) {
+	tests := []struct {
+		name, yaml string
+		env        []string
+		want       string
+	}{
+		{"nothing set", "", nil, "identities: none; name one in a configuration file, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and either AZURE_FEDERATED_TOKEN_FILE or AZURE_CLIENT_SECRET"},
+		{"client id alone", "", []string{"AZURE_CLIENT_ID=" + client},
+			"identities.default.credential: none; set AZURE_FEDERATED_TOKEN_FILE or AZURE_CLIENT_SECRET (managed identity is not in this version)\n" +
+				"AZURE_TENANT_ID: identities.default.tenant: missing; want a GUID or a domain name such as contoso.onmicrosoft.com"},
+		{"client id missing", "", []string{azure[0], azure[2]}, "AZURE_CLIENT_ID: identities.default.client_id: missing; want the application (client) id, a GUID"},
+		{"malformed", "", []string{"AZURE_TENANT_ID=common", "AZURE_CLIENT_ID=x", azure[2], "AZURE_AUTHORITY_HOST=http://login.microsoftonline.com"},
+			`AZURE_TENANT_ID: identities.default.tenant: tenant "common": want a GUID or a domain name such as contoso.onmicrosoft.com` + "\n" +
+				`AZURE_AUTHORITY_HOST: authority: authority "http://login.microsoftonline.com": want https, a token request carries the credential` + "\n" +
+				`AZURE_CLIENT_ID: identities.default.client_id: "x": want the application (client) id, a GUID`},
+		{"two credentials", "", append(azure[:3:3], "AZURE_CLIENT_SECRET=canary"),
+			"AZURE_CLIENT_SECRET: identities.default.credential: AZURE_FEDERATED_TOKEN_FILE is set as well; unset one, or say in identities which one is meant"},
+		{"certificate", "", append(azure[:2:2], "AZURE_CLIENT_CERTIFICATE_PATH=/c.pem"),
+			"AZURE_CLIENT_CERTIFICATE_PATH: identities.default.credential: certificates are not in this version; unset it and use AZURE_FEDERATED_TOKEN_FILE or AZURE_CLIENT_SECRET"},
+		{"secret with a line break", "", append(azure[:2:2], "AZURE_CLIENT_SECRET=can\nary"),
+			"AZURE_CLIENT_SECRET: identities.default.credential.env: the variable's value has a line break or another control character in it"},
+		{"token file with a line break", "", append(azure[:2:2], "AZURE_FEDERATED_TOKEN_FILE=/a\n/b"),
+			"AZURE_FEDERATED_TOKEN_FILE: identities.default.credential.token_file: has a line break or another control character in it"},
+		{"no identity in the file", "identities: {}", azure, "config.yaml:1: identities: none; name one, or remove the key and set AZURE_TENANT_ID"},
+		{"identities of another shape", "identities: []", azure, "config.yaml:1: identities: want a mapping"},
+		{"a variable's value", "", append(azure[:3:3], "TOKENBROKER_CACHE_SIZE=0", "TOKENBROKER_LISTEN_CALLERS=localhost:1,0.0.0.0:2"),
+			"TOKENBROKER_CACHE_SIZE: cache.size: out of bounds; want 1 to 1000000\n" +
+				"TOKENBROKER_LISTEN_CALLERS: listen.callers[1]: 0.0.0.0:2: reachable from beyond this machine; listen on localhost, or set both caller_key_file and listen.unsafe_non_loopback: true"},
+		{"a variable over the file", "listen: {callers: [localhost:1, localhost:2]}", append(azure[:3:3], "TOKENBROKER_LISTEN_CALLERS=localhost:1,localhost"),
+			`TOKENBROKER_LISTEN_CALLERS: listen.callers: address "localhost": want host:port, as in localhost:5178, or unix:/path`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := try(t, tt.yaml, tt.env...)
+			if got := text(err); got != tt.want {
+				t.Errorf("got\n%s\nwant\n%s", got, tt.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,224 @@
+// Package config reads the settings of the broker: from a YAML file, from
+// TOKENBROKER_ variables over it, from flags over both.
+//
+// [Load] returns a [Config] that is whole, typed and checked, or everything
+// that is wrong with it at once, each fault with its place in the file and its
+// path. Nothing is guessed: a key that is not known, a key that stands twice
+// and a value that is out of bounds are faults.
+package config
+
+import (
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"tokenbroker/entra"
+	"tokenbroker/route"
+)
+
+// Config is every setting. The comments on the fields are written for those
+// who set them: docs/configuration.md is made from them and from the tags.
+// The tag yaml is the key; default, min and max are in the spelling of the file.
+// A field without the tag yaml is no setting, but follows from them.
+type Config struct {
+	// Where the broker listens. A change needs a restart.
+	Listen Listen `yaml:"listen"`
+
+	// The cloud that the tenant is in: `public`, `gcc`, `gcchigh`, `dod` or `china`. It decides the sign-in host and the hosts of the built-in routes.
+	Cloud entra.Cloud `yaml:"cloud" default:"public"`
+
+	// The sign-in host, as `https://host`, instead of the cloud's own. `login.windows.net` is taken as `login.microsoftonline.com`.
+	Authority entra.Authority `yaml:"authority"`
+
+	// A PEM file with further root certificates, for the authority and the upstreams.
+	CAFile string `yaml:"ca_file"`
+
+	// The app registrations that the broker acts as, by a name of your choice. The one named `default`, or the only one, is used where none is named. Without this key, `default` is made from the `AZURE_` variables.
+	Identities map[string]Identity `yaml:"identities"`
+
+	// The route that stands for `default` in the APIs that ask for a service by name. Empty: `defender`, or in a cloud without it the first of the routes by name.
+	DefaultRoute string `yaml:"default_route"`
+
+	// The ways to the upstreams, by the name that stands in `/proxy/<name>/`. What is written here is merged by name into the built-in routes; `{}` is enough to name one. As soon as a route that is named here is restricted (`read-only`, `allow`, `deny`), the built-in ones that are not named are closed: their tokens are the same.
+	Routes map[string]Route `yaml:"routes"`
+
+	// A file with the keys that callers prove themselves with, one a line; any of them is good, so that they can be rotated. Empty: whoever reaches a listener may call.
+	CallerKeyFile string `yaml:"caller_key_file"`
+
+	// Which tokens are handed out.
+	Tokens Tokens `yaml:"tokens"`
+
+	// The memory of tokens.
+	Cache Cache `yaml:"cache"`
+
+	// How much, and how long.
+	Limits Limits `yaml:"limits"`
+
+	// What is logged, and how.
+	Log Log `yaml:"log"`
+
+	// Table holds the identities, and the routes with the built-in ones among them.
+	Table *route.Table
+
+	// Warnings are what the operator should know although the settings are
+	// valid: ignored variables, unsafe choices.
+	Warnings []string
+
+	// Notes are what explains a setting and asks nothing of anybody.
+	Notes []string
+}
+
+// Listen says where the broker listens.
+type Listen struct {
+	// Where callers come in: addresses, or mappings with `address` and what else is set for the listener. `localhost` is 127.0.0.1 and ::1 both; port 0 is any free one; `unix:/path` is a Unix socket.
+	Callers []Listener `yaml:"callers" default:"localhost:5178"`
+
+	// Where health and metrics are served, never a token. In Kubernetes `:5179`, since the kubelet cannot reach loopback.
+	Ops Address `yaml:"ops" default:"localhost:5179"`
+
+	// Whether a callers' address may be other than loopback. The traffic is not encrypted and carries tokens. `caller_key_file` must be set as well.
+	UnsafeNonLoopback bool `yaml:"unsafe_non_loopback" default:"false"`
+}
+
+// Listener is one address for callers. In the file the address alone will do.
+type Listener struct {
+	// `host:port` or `unix:/path`.
+	Address Address `yaml:"address"`
+
+	// The route whose upstream stands at `/` of this listener, for tools that take a host but no base path.
+	Route string `yaml:"route"`
+
+	// The file mode of a Unix socket, octal, `0660` unless set. Never for others.
+	Mode fs.FileMode `yaml:"mode"`
+}
+
+// Identity is an app registration that the broker can act as.
+type Identity struct {
+	// The tenant, as a GUID or a domain name.
+	Tenant entra.Tenant `yaml:"tenant"`
+
+	// Further tenants that the identity may be used in, as customers' of a partner.
+	Tenants []entra.Tenant `yaml:"tenants"`
+
+	// The application (client) id, a GUID.
+	ClientID string `yaml:"client_id"`
+
+	// How the identity proves itself to Entra.
+	Credential Credential `yaml:"credential"`
+}
+
+// Credential is how an identity proves itself.
+type Credential struct {
+	// `secret`: a client secret, from `file` or `env`. `workload-identity`: a federated token, from `token_file`.
+	Kind CredentialKind `yaml:"kind"`
+
+	// Of kind `secret`: the file with the client secret. It is read again when it changes.
+	File string `yaml:"file"`
+
+	// Of kind `secret`: the name of the environment variable with the client secret. Prefer `file`: a variable cannot be rotated without a restart, and is seen by whoever may look at the process.
+	Env string `yaml:"env"`
+
+	// Of kind `workload-identity`: the file with the projected token. It is read at every exchange.
+	TokenFile string `yaml:"token_file"`
+
+	// Secret is the value of the variable that Env names.
+	Secret entra.Secret
+}
+
+// CredentialKind is one of the ways to prove an identity.
+type CredentialKind string
+
+// The kinds of credential.
+const (
+	ClientSecret     CredentialKind = "secret"
+	WorkloadIdentity CredentialKind = "workload-identity"
+)
+
+// Route is a way to an upstream.
+type Route struct {
+	// The API behind the route, as `https://host`; a path is possible where the catalogue does not know the host, and every call is appended to it. Needed unless the route is a built-in one.
+	Upstream *url.URL `yaml:"upstream"`
+
+	// The identity whose token is put on the calls. Empty: `default`, or the only one.
+	Identity string `yaml:"identity"`
+
+	// The scope of the tokens, as in `https://host/.default`. Empty: by path, from the catalogue; then the upstream must be one of its hosts, or the route a built-in one.
+	Scope entra.Scope `yaml:"scope"`
+
+	// `full`, or `read-only`: only what the catalogue knows to be a read, whatever its method.
+	Access route.Access `yaml:"access"`
+
+	// The only calls that are let through. Empty: all that `access` lets through. Of the built-in routes only `graph` has a list of its own: `/v1.0/security/**` and `/beta/security/**`.
+	Allow []Rule `yaml:"allow"`
+
+	// Calls that are refused, even if `allow` names them.
+	Deny []Rule `yaml:"deny"`
+}
+
+// Rule names calls.
+type Rule struct {
+	// The methods, in upper case. `GET` stands for `HEAD` too. Empty: every method.
+	Methods []Method `yaml:"methods"`
+
+	// The path as the upstream knows it: `*` is any one segment, `**` at the end any rest.
+	Path route.Pattern `yaml:"path"`
+}
+
+// Method is an HTTP method, in upper case.
+type Method string
+
+// Tokens says which tokens are handed out. Whatever it says, proxied calls get
+// theirs.
+type Tokens struct {
+	// Whether callers may get tokens in hand at all. With `false` there is only the proxy.
+	HandOut bool `yaml:"hand_out" default:"true"`
+
+	// Scopes that are handed out beyond those of the unrestricted routes. A scope of a restricted route (`read-only`, `allow`, `deny`) is handed out only if it stands here: its token opens more than the route does.
+	Scopes []entra.Scope `yaml:"scopes"`
+}
+
+// Cache bounds the memory of tokens.
+type Cache struct {
+	// How many tokens are remembered. A token takes a few KiB.
+	Size int `yaml:"size" default:"10000" min:"1" max:"1000000"`
+}
+
+// Limits bounds what one request may take.
+type Limits struct {
+	// The largest body that a caller may send to an upstream.
+	RequestBody Size `yaml:"request_body" default:"32MiB" min:"1KiB" max:"4GiB"`
+
+	// The time that a caller has to send a request's header.
+	ReadHeaderTimeout time.Duration `yaml:"read_header_timeout" default:"5s" min:"100ms" max:"5m"`
+
+	// The time that a caller has to send a request, body included. `0s`: as long as bytes keep coming.
+	ReadTimeout time.Duration `yaml:"read_timeout" default:"0s" min:"0s" max:"24h"`
+
+	// The time that Entra has to answer a request for a token.
+	EntraTimeout time.Duration `yaml:"entra_timeout" default:"10s" min:"100ms" max:"5m"`
+
+	// The time that an upstream has to begin its answer.
+	ResponseHeaderTimeout time.Duration `yaml:"response_header_timeout" default:"240s" min:"100ms" max:"1h"`
+
+	// The time that requests in flight have to end after SIGTERM. Less than the Pod's `terminationGracePeriodSeconds`.
+	Grace time.Duration `yaml:"grace" default:"20s" min:"100ms" max:"1h"`
+}
+
+// Log says what is logged, and how.
+type Log struct {
+	// The least level that is logged: `debug`, `info`, `warn` or `error`.
+	Level slog.Level `yaml:"level" default:"info"`
+
+	// `json` or `text`.
+	Format LogFormat `yaml:"format" default:"json"`
+}
+
+// LogFormat is the form of a log line.
+type LogFormat string
+
+// The forms of a log line.
+const (
+	LogJSON LogFormat = "json"
+	LogText LogFormat = "text"
+)

@@ -1,0 +1,181 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"tokenbroker/entra"
+)
+
+// maxSocketPath bounds the path of a Unix socket, in bytes: sun_path has 104
+// on macOS and 108 on Linux, with a zero at the end.
+const maxSocketPath = 103
+
+// defaultMode is the file mode of a Unix socket: its owner and its group.
+const defaultMode = 0o660
+
+// Address is where to listen: a Unix socket, or a host and a port. The zero
+// value is none.
+type Address struct {
+	Socket string // the path of a Unix socket; empty: it is host and port
+	Host   string // a name or an IP address, in lower case; empty: every address of the machine
+	Port   uint16 // 0: any free one
+}
+
+// parseAddress accepts unix:/path and host:port.
+func parseAddress(text string) (Address, error) {
+	if path, ok := strings.CutPrefix(text, "unix:"); ok {
+		return parseSocket(text, path)
+	}
+	host, port, err := net.SplitHostPort(text)
+	host = strings.ToLower(host)
+	if err != nil || !isHost(host) {
+		return Address{}, invalid("address %s: want host:port, as in localhost:5178, or unix:/path", entra.Quote(text))
+	}
+	if port != "0" && !isPort(port) {
+		return Address{}, invalid("address %s: want a port from 0 (any free one) to 65535", entra.Quote(text))
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return Address{Host: host, Port: uint16(n)}, err
+}
+
+func parseSocket(text, path string) (Address, error) {
+	if _, err := parseLine(path); err != nil || !filepath.IsAbs(path) && !strings.HasPrefix(path, "/") {
+		return Address{}, invalid("address %s: want an absolute path, as in unix:/run/tokenbroker/callers.sock", entra.Quote(text))
+	}
+	if len(path) > maxSocketPath {
+		return Address{}, invalid("address %s: the path is longer than the %d bytes that a Unix socket may have", entra.Quote(text), maxSocketPath)
+	}
+	return Address{Socket: filepath.Clean(path)}, nil
+}
+
+// isHost reports whether a listener may have that host: an IP address, a DNS
+// name, or none.
+func isHost(host string) bool {
+	if host == "" || host == "localhost" {
+		return true
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	labels := strings.Split(host, ".")
+	for _, label := range labels {
+		if !isName(label) {
+			return false
+		}
+	}
+	_, err := strconv.Atoi(labels[len(labels)-1]) // 127.1 is an address to some, a name to others
+	return err != nil
+}
+
+// String is the address as in the configuration.
+func (a Address) String() string {
+	switch {
+	case a == Address{}:
+		return ""
+	case a.Socket != "":
+		return "unix:" + a.Socket
+	default:
+		return a.join(a.Host)
+	}
+}
+
+// TCP lists what to listen on, as [net.Listen] has it: for localhost both
+// loopback addresses, since clients differ in which one they try. A Unix
+// socket has none.
+func (a Address) TCP() []string {
+	switch {
+	case a.Socket != "":
+		return nil
+	case a.Host == "localhost":
+		return []string{a.join("127.0.0.1"), a.join("::1")}
+	default:
+		return []string{a.join(a.Host)}
+	}
+}
+
+func (a Address) join(host string) string {
+	return net.JoinHostPort(host, strconv.Itoa(int(a.Port)))
+}
+
+// Loopback reports whether only this machine can reach the address. A name
+// other than localhost counts as not: what it resolves to can change.
+func (a Address) Loopback() bool {
+	ip, err := netip.ParseAddr(a.Host)
+	return a.Socket != "" || a.Host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+}
+
+// overlaps reports whether two listeners could not both have their address.
+func (a Address) overlaps(b Address) bool {
+	switch {
+	case a.Socket != "" || b.Socket != "":
+		return a.Socket == b.Socket
+	case a.Port != b.Port || a.Port == 0:
+		return false
+	case a.everywhere() || b.everywhere():
+		return true
+	}
+	for _, one := range a.TCP() {
+		for _, other := range b.TCP() {
+			if one == other {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (a Address) everywhere() bool {
+	ip, err := netip.ParseAddr(a.Host)
+	return a.Host == "" || err == nil && ip.IsUnspecified()
+}
+
+// checkListen checks the listeners against each other, against the routes and
+// against the proof that callers must give.
+func (l *loader) checkListen() {
+	listen, faults := &l.cfg.Listen, l.faults
+	if len(listen.Callers) == 0 {
+		faults.add("listen.callers", "none; want at least one address, as in localhost:5178")
+	}
+	open := false // to whoever reaches it
+	for i := range listen.Callers {
+		c, path := &listen.Callers[i], element("listen.callers", i)
+		if faults.has(path) {
+			continue
+		}
+		if c.Address == (Address{}) {
+			faults.add(join(path, "address"), "missing; want host:port or unix:/path")
+			continue
+		}
+		if c.Route != "" {
+			l.checkRouteName(join(path, "route"), c.Route)
+		}
+		switch {
+		case c.Address.Socket == "" && c.Mode != 0:
+			faults.add(join(path, "mode"), "%s is no Unix socket: only a file has a mode", c.Address)
+		case c.Address.Socket != "" && c.Mode == 0:
+			c.Mode = defaultMode
+		}
+		if !c.Address.Loopback() && (l.cfg.CallerKeyFile == "" || !listen.UnsafeNonLoopback) {
+			faults.add(path, "%s: reachable from beyond this machine; listen on localhost, or set both caller_key_file and listen.unsafe_non_loopback: true", c.Address)
+		}
+		for j, earlier := range listen.Callers[:i] {
+			if c.Address.overlaps(earlier.Address) {
+				faults.add(path, "%s: %s listens there already", c.Address, element("listen.callers", j))
+			}
+		}
+		if c.Address.overlaps(listen.Ops) {
+			faults.add("listen.ops", "%s: %s listens there already", listen.Ops, path)
+		}
+		open = open || c.Address.Socket == ""
+	}
+	if listen.Ops.Socket != "" {
+		faults.add("listen.ops", "%s: want host:port, since probes and scrapes cannot use a Unix socket", listen.Ops)
+	}
+	if open && l.cfg.CallerKeyFile == "" {
+		l.warn("caller_key_file is not set: every process that reaches a listener may call, in a Pod every container")
+	}
+}

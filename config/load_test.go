@@ -1,0 +1,488 @@
+package config
+
+import (
+	"errors"
+	"log/slog"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"tokenbroker/defender"
+	"tokenbroker/entra"
+	"tokenbroker/route"
+)
+
+const (
+	tenant = "22222222-2222-2222-2222-222222222222"
+	client = "11111111-1111-1111-1111-111111111111"
+)
+
+// identity is the first line of most files here.
+const identity = "identities: {default: {tenant: " + tenant + ", client_id: " + client + ", credential: {kind: secret, file: /s}}}\n"
+
+func catalogue(tb testing.TB) *defender.Catalogue {
+	tb.Helper()
+	c, err := defender.Load()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return c
+}
+
+// try loads a file that is called config.yaml in faults. Where yaml is empty
+// there is none.
+func try(tb testing.TB, yaml string, env ...string) (*Config, error) {
+	tb.Helper()
+	opts := Options{Catalogue: catalogue(tb), Env: env}
+	if yaml != "" {
+		opts.File = "config.yaml"
+	}
+	return load(opts, []byte(yaml))
+}
+
+// good loads a file without faults.
+func good(t *testing.T, yaml string, env ...string) *Config {
+	t.Helper()
+	c, err := try(t, yaml, env...)
+	if err != nil {
+		t.Fatalf("Load: %v", err)
+	}
+	return c
+}
+
+func TestDefaults(t *testing.T) {
+	got := good(t, identity)
+	want := &Config{
+		Listen: Listen{
+			Callers: []Listener{{Address: Address{Host: "localhost", Port: 5178}}},
+			Ops:     Address{Host: "localhost", Port: 5179},
+		},
+		Cloud:     entra.Public,
+		Authority: "https://login.microsoftonline.com",
+		Identities: map[string]Identity{"default": {
+			Tenant: tenant, ClientID: client, Credential: Credential{Kind: ClientSecret, File: "/s"},
+		}},
+		DefaultRoute: "defender",
+		Tokens:       Tokens{HandOut: true},
+		Cache:        Cache{Size: 10000},
+		Limits: Limits{
+			RequestBody: 32 << 20, ReadHeaderTimeout: 5 * time.Second, EntraTimeout: 10 * time.Second,
+			ResponseHeaderTimeout: 240 * time.Second, Grace: 20 * time.Second,
+		},
+		Log:      Log{Level: slog.LevelInfo, Format: LogJSON},
+		Warnings: []string{"caller_key_file is not set: every process that reaches a listener may call, in a Pod every container"},
+	}
+	if diff := cmp.Diff(got, want, cmpopts.IgnoreFields(Config{}, "Table"), sameSecret); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestExample reads the file of the documentation: it is valid, and shows
+// every setting.
+func TestExample(t *testing.T) {
+	content, err := os.ReadFile("testdata/example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := good(t, string(content), "LAB_CLIENT_SECRET=from the environment")
+	if len(c.Warnings) > 0 {
+		t.Errorf("warnings %q, want none", c.Warnings)
+	}
+	for _, section := range sections(t) {
+		for _, s := range section.Settings {
+			if key := s.Path[strings.LastIndexByte(s.Path, '.')+1:]; !strings.Contains(string(content), key+":") {
+				t.Errorf("the example does not show %s", s.Path)
+			}
+		}
+	}
+
+	wantCallers := []Listener{
+		{Address: Address{Host: "localhost", Port: 5178}},
+		{Address: Address{Socket: "/run/tokenbroker/callers.sock"}, Mode: 0o660},
+		{Address: Address{Host: "localhost", Port: 5180}, Route: "mde"},
+	}
+	if diff := cmp.Diff(c.Listen.Callers, wantCallers); diff != "" {
+		t.Error(diff)
+	}
+	if got := c.Identities["lab"].Credential.Secret.Reveal(); got != "from the environment" {
+		t.Errorf("secret of the variable is %q", got)
+	}
+	hunting, err := c.Table.Route("hunting")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if hunting.Identity != "hunter" || hunting.Host.Name != "api.security.microsoft.com" || hunting.Allow[0].String() != "POST /api/advancedhunting/run" {
+		t.Errorf("hunting: identity %s, host %s, allow %v", hunting.Identity, hunting.Host.Name, hunting.Allow)
+	}
+	cloudApps, err := c.Table.Route("cloud-apps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cloudApps.Host != nil || cloudApps.Scope != "05a65629-4c1b-48c1-a78b-804c4abdd4af/.default" {
+		t.Errorf("cloud-apps: host %v, scope %s", cloudApps.Host, cloudApps.Scope)
+	}
+}
+
+func TestFlagBeatsVariableBeatsFileBeatsDefault(t *testing.T) {
+	opts := Options{Catalogue: catalogue(t)}
+	size := func(yaml string) int {
+		t.Helper()
+		c, err := load(opts, []byte(yaml))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Cache.Size
+	}
+	got := map[string]int{}
+	opts.File = "config.yaml"
+	got["default"] = size(identity)
+	got["file"] = size(identity + "cache: {size: 1}")
+	opts.Env = []string{"TOKENBROKER_CACHE_SIZE=2"}
+	got["variable"] = size(identity + "cache: {size: 1}")
+	opts.Flags = map[string]string{"cache.size": "3"}
+	got["flag"] = size(identity + "cache: {size: 1}")
+
+	want := map[string]int{"default": 10000, "file": 1, "variable": 2, "flag": 3}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestFlagFaults(t *testing.T) {
+	_, err := load(Options{
+		Catalogue: catalogue(t), File: "config.yaml",
+		Flags: map[string]string{"cache.size": "many", "cache.sise": "1"},
+	}, []byte(identity+"cache: {size: 1}"))
+	want := "cache.sise: no such setting\n" + `cache.size: "many": want a whole number`
+	if got := text(err); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestFileReplacesDefaultList makes sure that nobody listens where the file
+// does not say so.
+func TestFileReplacesDefaultList(t *testing.T) {
+	got := good(t, identity+"listen: {callers: [\"unix:/run/x.sock\"]}").Listen.Callers
+	want := []Listener{{Address: Address{Socket: "/run/x.sock"}, Mode: 0o660}}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAnchorsAndMergeKeys(t *testing.T) {
+	c := good(t, identity+`
+routes:
+  one: &one {upstream: https://one.example, scope: https://one.example/.default, deny: [&all {path: /**}]}
+  two: {<<: *one, upstream: https://two.example}
+  three: {<<: [{scope: https://three.example/.default}, *one], allow: [*all]}
+`)
+	type shape struct {
+		Upstream    string
+		Scope       entra.Scope
+		Allow, Deny int
+	}
+	got := map[string]shape{}
+	for name, r := range c.Routes {
+		got[name] = shape{r.Upstream.String(), r.Scope, len(r.Allow), len(r.Deny)}
+	}
+	want := map[string]shape{
+		"one":   {"https://one.example", "https://one.example/.default", 0, 1},
+		"two":   {"https://two.example", "https://one.example/.default", 0, 1},
+		"three": {"https://one.example", "https://three.example/.default", 1, 1},
+	}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestScalarsAreTexts: what YAML takes for a number, a date or a truth value
+// stays what stands in the file.
+func TestScalarsAreTexts(t *testing.T) {
+	c := good(t, identity+`
+listen: {callers: [{address: "unix:/x", mode: 0600}]}
+cache: {size: "77"}
+ca_file: 2026-11-21
+caller_key_file: yes
+`)
+	got := []any{c.Listen.Callers[0].Mode, c.Cache.Size, c.CAFile, c.CallerKeyFile}
+	if diff := cmp.Diff(got, []any{os.FileMode(0o600), 77, "2026-11-21", "yes"}); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestRoutesAreMergedIntoBuiltIns(t *testing.T) {
+	tests := []struct {
+		name, yaml, route string
+		want              route.Route
+		wantHost          string
+		wantAllow         string
+	}{
+		{"not named", "", "mde", route.Route{Upstream: https("api.securitycenter.microsoft.com"), Optional: true}, "api.securitycenter.microsoft.com", ""},
+		{"not named, with rules", "", "graph", route.Route{Upstream: https("graph.microsoft.com"), Optional: true}, "graph.microsoft.com", "/v1.0/security/**;/beta/security/**"},
+		{"named", "mde: {}", "mde", route.Route{Upstream: https("api.securitycenter.microsoft.com")}, "api.securitycenter.microsoft.com", ""},
+		{"rules of the built-in one kept", "graph: {access: read-only}", "graph", route.Route{Upstream: https("graph.microsoft.com"), Access: route.ReadOnly}, "graph.microsoft.com", "/v1.0/security/**;/beta/security/**"},
+		{"rules replaced", "graph: {allow: [{path: /v1.0/security/alerts_v2}]}", "graph", route.Route{Upstream: https("graph.microsoft.com")}, "graph.microsoft.com", "/v1.0/security/alerts_v2"},
+		{"rules taken away", "graph: {allow: []}", "graph", route.Route{Upstream: https("graph.microsoft.com")}, "graph.microsoft.com", ""},
+		{"emulator keeps the audiences", `defender: {upstream: "https://127.0.0.1:8443/"}`, "defender", route.Route{Upstream: https("127.0.0.1:8443")}, "api.security.microsoft.com", ""},
+		{"another host of the catalogue", "defender: {upstream: https://EU.api.security.microsoft.com}", "defender", route.Route{Upstream: https("eu.api.security.microsoft.com")}, "eu.api.security.microsoft.com", ""},
+		{"unknown host with a scope", "defender: {upstream: https://gw.example/x, scope: api://gw/.default}", "defender",
+			route.Route{Upstream: &url.URL{Scheme: "https", Host: "gw.example", Path: "/x"}, Scope: "api://gw/.default"}, "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			yaml := identity
+			if tt.yaml != "" {
+				yaml += "routes: {" + tt.yaml + "}"
+			}
+			got, err := good(t, yaml).Table.Route(tt.route)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tt.want.Name, tt.want.Identity = tt.route, "default"
+			if diff := cmp.Diff(*got, tt.want, cmpopts.IgnoreFields(route.Route{}, "Host", "Allow", "Deny")); diff != "" {
+				t.Error(diff)
+			}
+			var host string
+			if got.Host != nil {
+				host = got.Host.Name
+			}
+			var allow []string
+			for _, rule := range got.Allow {
+				allow = append(allow, rule.String())
+			}
+			if host != tt.wantHost || strings.Join(allow, ";") != tt.wantAllow {
+				t.Errorf("host %q, allow %q; want %q, %q", host, allow, tt.wantHost, tt.wantAllow)
+			}
+		})
+	}
+}
+
+func https(host string) *url.URL { return &url.URL{Scheme: "https", Host: host} }
+
+func TestCloudChoosesHostsAuthorityAndDefaultRoute(t *testing.T) {
+	type choice struct{ Authority, Upstream, DefaultRoute string }
+	got := map[entra.Cloud]choice{}
+	for _, cloud := range entra.Clouds() {
+		c := good(t, identity+"cloud: "+string(cloud))
+		r, err := c.Table.Route(c.DefaultRoute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[cloud] = choice{string(c.Authority), r.Upstream.Host, r.Name}
+	}
+	want := map[entra.Cloud]choice{
+		entra.Public:  {"https://login.microsoftonline.com", "api.security.microsoft.com", "defender"},
+		entra.GCC:     {"https://login.microsoftonline.com", "api-gcc.security.microsoft.us", "defender"},
+		entra.GCCHigh: {"https://login.microsoftonline.us", "api-gov.security.microsoft.us", "defender"},
+		entra.DoD:     {"https://login.microsoftonline.us", "api-gov.security.microsoft.us", "defender"},
+		entra.China:   {"https://login.partner.microsoftonline.cn", "microsoftgraph.chinacloudapi.cn", "graph"},
+	}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestIdentityIDTellsIdentitiesApart: an identity that a reload repoints must
+// not meet the tokens of the old one.
+func TestIdentityIDTellsIdentitiesApart(t *testing.T) {
+	base := Identity{Tenant: "contoso.com", ClientID: client, Credential: Credential{Kind: ClientSecret, File: "/a"}}
+	same, otherTenant, otherClient, otherKind := base, base, base, base
+	same.Credential.File = "/rotated"
+	otherTenant.Tenant = "fabrikam.com"
+	otherClient.ClientID = tenant
+	otherKind.Credential.Kind = WorkloadIdentity
+	ids := map[entra.IdentityID]string{}
+	for name, id := range map[string]*Identity{"base": &base, "tenant": &otherTenant, "client": &otherClient, "kind": &otherKind} {
+		ids[id.ID("https://a")] = name
+	}
+	ids[base.ID("https://b")] = "authority"
+	if len(ids) != 5 || ids[same.ID("https://a")] != "base" {
+		t.Errorf("ids %v", ids)
+	}
+}
+
+func TestFileThatCannotBeRead(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	tests := map[string]string{
+		filepath.Join(dir, "missing.yaml"): "no such file or directory",
+		filepath.Join(dir, "nul\x00.yaml"): "invalid argument",
+		dir:                                "a directory; want a YAML file",
+		write("large.yaml", "# "+strings.Repeat("x", 1<<20)):          "larger than 1048576 bytes",
+		write("empty.yaml", ""):                                       "empty: it holds no settings",
+		write("comments.yaml", "# nothing\n\n# at all\n"):             "empty: it holds no settings",
+		write("separator.yaml", "---\n"):                              "empty: it holds no settings",
+		write("binary.yaml", "\x7fELF\x02\x01\x01\x00\x00\x00\x00"):   "not YAML: control characters are not allowed",
+		write("latin1.yaml", "ca_file: /etc/schl\xfcssel\n"):          "not YAML: invalid leading UTF-8 octet",
+		write("utf16.yaml", "\xff\xfel\x00o\x00g\x00:\x00 \x001\x00"): "log: want a mapping",
+		write("large-enough.yaml", "# "+strings.Repeat("x", 1<<20-3)): "empty: it holds no settings",
+	}
+	for path, want := range tests {
+		_, err := Load(Options{Catalogue: catalogue(t), File: path, Env: azure})
+		if entra.KindOf(err) != entra.Invalid || !strings.HasPrefix(text(err), path) || !strings.HasSuffix(text(err), ": "+want) {
+			t.Errorf("got %v\nwant %s: … %s", err, path, want)
+		}
+	}
+	if _, err := Load(Options{Catalogue: catalogue(t), File: write("good.yaml", identity)}); err != nil {
+		t.Error(err)
+	}
+}
+
+// sameSecret compares secrets that may be none.
+var sameSecret = cmp.Comparer(func(a, b entra.Secret) bool { return a.Reveal() == b.Reveal() })
+
+// text is an error's text, "" for none.
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// TestFaultsAreEntraErrors: each of the joined faults is one, of kind invalid.
+func TestFaultsAreEntraErrors(t *testing.T) {
+	_, err := try(t, "cache: {size: x}\nlog: {level: x}", azure...)
+	var joined interface{ Unwrap() []error }
+	if !errors.As(err, &joined) || len(joined.Unwrap()) != 2 {
+		t.Fatalf("got %v, want two joined errors", err)
+	}
+	for _, one := range joined.Unwrap() {
+		if e, ok := errors.AsType[*entra.Error](one); !ok || e.Kind != entra.Invalid || strings.Contains(e.Message(), "\n") {
+			t.Errorf("got %#v, want an invalid error of one line", one)
+		}
+	}
+}
+
+func TestWarningsAndNotes(t *testing.T) {
+	const keys = "caller_key_file: /k\n"
+	tests := []struct {
+		name, yaml  string
+		env         []string
+		want, notes []string
+	}{
+		{"none", keys, nil, nil, nil},
+		{"sockets need no keys", `listen: {callers: ["unix:/x"]}`, nil, nil, nil},
+		{"open to the Pod", "", nil, []string{"caller_key_file is not set: every process that reaches a listener may call, in a Pod every container"}, nil},
+		{"AZURE_ ignored", keys, azure, []string{"AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_FEDERATED_TOKEN_FILE: ignored, since the configuration file has identities"}, nil},
+		{"unknown variables", keys, []string{"TOKENBROKER_CACHE_SIZ=1", "TOKENBROKER_SOMETHING=1", "OTHER=1"}, []string{
+			"TOKENBROKER_CACHE_SIZ: no such setting, ignored; did you mean TOKENBROKER_CACHE_SIZE?",
+			"TOKENBROKER_SOMETHING: no such setting, ignored",
+		}, nil},
+		{"Kubernetes' variables", keys, []string{
+			"TOKENBROKER_SERVICE_HOST=10.0.0.1", "TOKENBROKER_SERVICE_PORT=80", "TOKENBROKER_SERVICE_PORT_HTTP=80", "TOKENBROKER_PORT=tcp://10.0.0.1:80",
+			"TOKENBROKER_PORT_80_TCP=tcp://10.0.0.1:80", "TOKENBROKER_PORT_80_TCP_ADDR=10.0.0.1", "TOKENBROKER_OPS_SERVICE_HOST=10.0.0.1",
+		}, nil, []string{
+			"TOKENBROKER_OPS_SERVICE_HOST: ignored: Kubernetes sets it for a Service",
+			"TOKENBROKER_PORT: ignored: Kubernetes sets it for a Service",
+			"TOKENBROKER_PORT_80_TCP: ignored: Kubernetes sets it for a Service",
+			"TOKENBROKER_PORT_80_TCP_ADDR: ignored: Kubernetes sets it for a Service",
+			"TOKENBROKER_SERVICE_HOST: ignored: Kubernetes sets it for a Service",
+			"TOKENBROKER_SERVICE_PORT: ignored: Kubernetes sets it for a Service",
+			"TOKENBROKER_SERVICE_PORT_HTTP: ignored: Kubernetes sets it for a Service",
+		}},
+		{"scope of a restricted route", keys + "routes: {defender: {access: read-only}, mde: {}, mde-legacy: {}, graph: {}}\ntokens: {scopes: [https://api.security.microsoft.com/.default]}", nil,
+			[]string{"tokens.scopes[0]: the token opens more than routes.defender lets through, and every caller may have it"}, nil},
+		{"scopes without effect", keys + "tokens: {hand_out: false, scopes: [https://x.example/.default]}", nil,
+			[]string{"tokens.scopes has no effect while tokens.hand_out is false"}, nil},
+		{"authority of another cloud", keys + "authority: https://login.microsoftonline.us", nil,
+			[]string{"routes defender, graph, mde, mde-legacy: the upstreams take tokens of https://login.microsoftonline.com, the authority is https://login.microsoftonline.us; set cloud"}, nil},
+		{"authority of nobody's", keys + "authority: https://127.0.0.1:8443", nil, nil, nil},
+		{"closed routes", keys + "routes: {defender: {access: read-only}, mde: {}, mde-legacy: {}}", nil, nil,
+			[]string{`route "graph": closed, because the configuration restricts routes and does not name it; add routes.graph to open it`}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := good(t, identity+tt.yaml, tt.env...)
+			if diff := cmp.Diff(c.Warnings, tt.want); diff != "" {
+				t.Errorf("warnings: %s", diff)
+			}
+			if diff := cmp.Diff(c.Notes, tt.notes); diff != "" {
+				t.Errorf("notes: %s", diff)
+			}
+		})
+	}
+}
+
+// TestEverySettingHasAVariable sets each setting by its variable and looks for
+// the difference that it makes.
+func TestEverySettingHasAVariable(t *testing.T) {
+	texts := map[string]string{
+		"listen.callers":                 "unix:/a.sock, 127.0.0.1:0",
+		"listen.ops":                     ":9",
+		"listen.unsafe_non_loopback":     "true",
+		"cloud":                          "gcc",
+		"authority":                      "https://127.0.0.1:8443",
+		"ca_file":                        "/ca",
+		"default_route":                  "graph",
+		"caller_key_file":                "/k",
+		"tokens.hand_out":                "false",
+		"tokens.scopes":                  "https://a.example/.default,https://b.example/.default",
+		"cache.size":                     "5",
+		"limits.request_body":            "1KiB",
+		"limits.read_header_timeout":     "1s",
+		"limits.read_timeout":            "1m",
+		"limits.entra_timeout":           "1s",
+		"limits.response_header_timeout": "1s",
+		"limits.grace":                   "1s",
+		"log.level":                      "debug",
+		"log.format":                     "text",
+	}
+	value := func(c *Config, path string) any {
+		for _, s := range settings(c) {
+			if s.path == path {
+				return s.value.Interface()
+			}
+		}
+		return nil
+	}
+	defaults := good(t, identity)
+	names := map[string]string{}
+	for _, s := range settings(new(Config)) {
+		name := variable(s.path)
+		names[name] = s.path
+		c := good(t, identity, name+"="+texts[s.path])
+		if cmp.Equal(value(c, s.path), value(defaults, s.path)) {
+			t.Errorf("%s=%s: %s is still %v", name, texts[s.path], s.path, value(c, s.path))
+		}
+		delete(texts, s.path)
+
+		if c := good(t, identity, name+"="); !cmp.Equal(value(c, s.path), value(defaults, s.path)) {
+			t.Errorf("%s set to nothing: %s is %v", name, s.path, value(c, s.path))
+		}
+	}
+	if len(texts) > 0 {
+		t.Errorf("no such settings: %v", maps.Keys(texts))
+	}
+	if want := "cache.size"; names["TOKENBROKER_CACHE_SIZE"] != want || len(names) != len(settings(new(Config))) {
+		t.Errorf("variables %v", names)
+	}
+}
+
+// TestTagsAreReadable: a default or a bound that cannot be read would be zero.
+func TestTagsAreReadable(t *testing.T) {
+	for _, s := range settings(new(Config)) {
+		for _, tag := range []string{"default", "min", "max"} {
+			if text, ok := s.tag.Lookup(tag); ok {
+				if err := s.set(text); err != nil {
+					t.Errorf("%s: tag %s: %v", s.path, tag, err)
+				}
+			}
+		}
+		if _, ok := s.tag.Lookup("min"); ok && s.bound("min") >= s.bound("max") {
+			t.Errorf("%s: bounds %s to %s", s.path, s.tag.Get("min"), s.tag.Get("max"))
+		}
+	}
+}

@@ -1,0 +1,78 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+
+	"tokenbroker/entra"
+)
+
+// isName reports whether s can name a route or an identity, and be a label of
+// a DNS name: a name stands in URLs, in logs and in metrics.
+func isName(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return 1 <= len(s) && len(s) <= 63
+}
+
+// nearest returns the name that s was probably meant to be; empty: none is
+// near enough.
+func nearest(s string, names []string) string {
+	const longest = 64 // of the names, with some to spare
+	if len(s) > longest {
+		return ""
+	}
+	best, distance := "", 2+len(s)/4
+	for _, name := range names {
+		if d := edits(s, name); d < distance {
+			best, distance = name, d
+		}
+	}
+	return best
+}
+
+// edits counts the letters to insert, delete or replace between two words:
+// their Levenshtein distance.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1) // the distances of a's letters so far to each start of b
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := diagonal
+			if a[i] != b[j] {
+				replaced++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replaced, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// suggestion names the key that an unknown one was probably meant to be.
+func suggestion(key string, keys []reflect.StructField) string {
+	names := make([]string, len(keys))
+	for i, f := range keys {
+		names[i] = f.Tag.Get("yaml")
+	}
+	if near := nearest(key, names); near != "" {
+		return "; did you mean " + near + "?"
+	}
+	return "; known here: " + strings.Join(names, ", ")
+}
+
+// shown writes a key of the file into a path: as it is, or quoted where it
+// could be taken for something else.
+func shown(key string) string {
+	if isName(strings.ReplaceAll(key, "_", "-")) {
+		return key
+	}
+	return entra.Quote(key)
+}

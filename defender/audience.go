@@ -1,0 +1,37 @@
+package defender
+
+import (
+	"slices"
+	"strings"
+
+	"tokenbroker/entra"
+)
+
+// aliases are the other names by which the resource applications are known:
+// their application ids, and URIs that stand in samples and in public clients.
+func aliases(api API) []string {
+	switch api {
+	case XDR:
+		return []string{"8ee8fdad-f234-4243-8f3b-15c294843740", "https://security.microsoft.com/mtp"}
+	case MDE:
+		return []string{
+			"fc780465-2017-40d4-a0c5-307022471b92",
+			"https://securitycenter.onmicrosoft.com/windowsatpservice",
+			"https://securitycenter.onmicrosoft.us/windowsatpservice",
+		}
+	case Graph:
+		return []string{"00000003-0000-0000-c000-000000000000"}
+	default:
+		return nil
+	}
+}
+
+// Opens reports whether a token with these audiences is for the API, in any
+// cloud and under any of the names of its resource application.
+func (c *Catalogue) Opens(audience entra.Audience, api API) bool {
+	return slices.ContainsFunc(audience, func(a string) bool {
+		a = strings.ToLower(strings.TrimSuffix(a, "/"))
+		return slices.Contains(aliases(api), a) ||
+			slices.ContainsFunc(c.hosts, func(h Host) bool { return a != "" && h.Scope(api).Audience() == a })
+	})
+}

@@ -1,0 +1,181 @@
+// Package entraemu is a fake Microsoft Entra: enough of the sign-in service for
+// applications that act as themselves. It issues tokens in the real ones'
+// shape, checks what it is given as the real one does, and answers with the
+// real one's errors, or it would prove nothing. It can be told to fail
+// ([Faults]), and it counts ([Stats]).
+//
+// It serves, for every host name it is reached by:
+//
+//	GET  /common/discovery/instance
+//	GET  /{tenant}/v2.0/.well-known/openid-configuration  and without /v2.0
+//	GET  /{tenant}/discovery/v2.0/keys                    and without /v2.0
+//	POST /{tenant}/oauth2/v2.0/token                      and without /v2.0
+//	GET  /_emulator/stats
+//	GET, PUT, POST, DELETE /_emulator/faults
+//
+// Times are those of the system clock, so in a testing/synctest bubble they
+// are the bubble's; make the [Server] inside.
+package entraemu
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"tokenbroker/entra"
+)
+
+const (
+	// maxBody bounds a request's body, in bytes. An assertion with its
+	// certificate chain stays below 16 KiB.
+	maxBody = 64 << 10
+
+	defaultLifetime = 3599 * time.Second
+
+	requestID = "X-Ms-Request-Id"
+)
+
+// Server is the fake, an [http.Handler] that is safe for concurrent use.
+type Server struct {
+	config Config // but for the apps: see below
+	key    *signingKey
+	mux    *http.ServeMux
+
+	mu      sync.Mutex           // guards everything below
+	apps    []App                // replaced, never written into: readers keep what they took
+	used    map[string]time.Time // ids of the assertions accepted, until they expire
+	faults  Faults
+	changed chan struct{} // closed when the faults change
+	stats   Stats
+}
+
+// New returns a Server. A configuration that contradicts itself is refused,
+// with all its faults.
+func New(config Config) (*Server, error) {
+	if err := config.fault(); err != nil {
+		return nil, entra.Errorf(entra.Invalid, "emulator.entra", "%w", err)
+	}
+	key, err := newSigningKey(config.SigningKey)
+	if err != nil {
+		return nil, err
+	}
+	if config.Lifetime == 0 {
+		config.Lifetime = defaultLifetime
+	}
+	config.Tenants, config.Resources = slices.Clone(config.Tenants), slices.Clone(config.Resources)
+	config.Issuers = slices.Clone(config.Issuers)
+	s := &Server{
+		config:  config,
+		key:     key,
+		mux:     http.NewServeMux(),
+		apps:    slices.Clone(config.Apps),
+		used:    map[string]time.Time{},
+		changed: make(chan struct{}),
+		stats:   newStats(),
+	}
+	s.mux.HandleFunc("GET /common/discovery/instance", s.discovery(s.instance))
+	s.mux.HandleFunc("GET /{tenant}/.well-known/openid-configuration", s.discovery(s.openID(v1)))
+	s.mux.HandleFunc("GET /{tenant}/v2.0/.well-known/openid-configuration", s.discovery(s.openID(v2)))
+	s.mux.HandleFunc("GET /{tenant}/discovery/keys", s.discovery(s.keys))
+	s.mux.HandleFunc("GET /{tenant}/discovery/v2.0/keys", s.discovery(s.keys))
+	s.mux.HandleFunc("/{tenant}/oauth2/token", s.token(v1))
+	s.mux.HandleFunc("/{tenant}/oauth2/v2.0/token", s.token(v2))
+	s.mux.HandleFunc("GET /_emulator/stats", s.showStats)
+	s.mux.HandleFunc("GET /_emulator/faults", s.showFaults)
+	s.mux.HandleFunc("PUT /_emulator/faults", s.putFaults)
+	s.mux.HandleFunc("POST /_emulator/faults", s.putFaults)
+	s.mux.HandleFunc("DELETE /_emulator/faults", s.clearFaults)
+	return s, nil
+}
+
+// ServeHTTP answers a request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	h := w.Header()
+	h.Set("Cache-Control", "no-store, no-cache")
+	h.Set("Pragma", "no-cache")
+	h.Set(requestID, newGUID())
+	if id := r.Header.Get("client-request-id"); id != "" && strings.EqualFold(r.Header.Get("return-client-request-id"), "true") {
+		h.Set("client-request-id", id)
+	}
+	s.mux.ServeHTTP(w, r)
+}
+
+// SetSecrets replaces the secrets of an app, in all its tenants.
+func (s *Server) SetSecrets(clientID string, secrets ...Secret) error {
+	return s.change(clientID, func(app *App) { app.Secrets = secrets })
+}
+
+// SetRoles replaces what an app is granted in a tenant for one resource, as an
+// administrator's consent does. Tokens issued from then on have it.
+func (s *Server) SetRoles(tenant entra.Tenant, clientID, resource string, roles ...string) error {
+	return s.change(clientID, func(app *App) {
+		app.Consents = slices.Clone(app.Consents)
+		for i, consent := range app.Consents {
+			if consent.Tenant == tenant {
+				granted := maps.Clone(consent.Roles)
+				if granted == nil {
+					granted = Roles{}
+				}
+				granted[resource] = roles
+				app.Consents[i].Roles = granted
+			}
+		}
+	})
+}
+
+// change replaces an app by a changed copy.
+func (s *Server) change(clientID string, edit func(*App)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, app := range s.apps {
+		if app.ClientID == clientID {
+			edit(&app)
+			s.apps[i] = app
+			return nil
+		}
+	}
+	return entra.Errorf(entra.NotFound, "emulator.entra", "client %s: no such app", entra.Quote(clientID))
+}
+
+// app returns the app as it is now.
+func (s *Server) app(clientID string) (App, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, app := range s.apps {
+		if strings.EqualFold(app.ClientID, clientID) {
+			return app, true
+		}
+	}
+	return App{}, false
+}
+
+// tenant finds a tenant by its GUID or one of its domains.
+func (s *Server) tenant(name string) (*Tenant, *refusal) {
+	wanted, err := entra.ParseTenant(name)
+	if err != nil {
+		return nil, noTenantName(name)
+	}
+	for i, tenant := range s.config.Tenants {
+		if tenant.goesBy(wanted) {
+			return &s.config.Tenants[i], nil
+		}
+	}
+	return nil, noTenant(wanted)
+}
+
+// resource finds, in a tenant, the resource application that goes by the
+// audience, with or without a trailing slash.
+func (s *Server) resource(tenant *Tenant, audience string) (*Resource, *refusal) {
+	trimmed := strings.TrimSuffix(audience, "/")
+	for i, resource := range s.config.Resources {
+		named := func(spelling string) bool { return strings.EqualFold(spelling, trimmed) }
+		if slices.ContainsFunc(resource.Audiences, named) && (tenant.Resources == nil || slices.Contains(tenant.Resources, resource.Name)) {
+			return &s.config.Resources[i], nil
+		}
+	}
+	return nil, noResource(audience, tenant.ID)
+}

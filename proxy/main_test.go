@@ -1,0 +1,223 @@
+package proxy_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"tokenbroker/defender"
+	"tokenbroker/entra"
+	"tokenbroker/proxy"
+	"tokenbroker/route"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	home     = entra.Tenant("22222222-2222-2222-2222-222222222222")
+	customer = entra.Tenant("contoso.example")
+	scope    = entra.Scope("https://api.securitycenter.microsoft.com/.default")
+	isolate  = "/api/machines/1/isolate"     // an action of the catalogue
+	hunt     = "/api/advancedhunting/run"    // a POST that reads
+	refused  = `{"error":{"code":"Denied"}}` // what a test's upstream says with a 401
+)
+
+// upstream starts an API over TLS.
+func upstream(t *testing.T, handler http.HandlerFunc, options ...func(*httptest.Server)) *httptest.Server {
+	t.Helper()
+	server := httptest.NewUnstartedServer(handler)
+	for _, option := range options {
+		option(server)
+	}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server
+}
+
+func http2(server *httptest.Server) { server.EnableHTTP2 = true }
+
+// transportTo makes the proxy's own transport, which trusts the upstream.
+func transportTo(t *testing.T, up *httptest.Server) *http.Transport {
+	t.Helper()
+	roots := x509.NewCertPool()
+	roots.AddCert(up.Certificate())
+	transport := proxy.NewTransport(proxy.TransportConfig{Roots: roots, ResponseHeaderTimeout: time.Minute})
+	t.Cleanup(transport.CloseIdleConnections)
+	return transport
+}
+
+// table has the routes defender, based (whose upstream has a path of its own),
+// and readonly.
+func table(t *testing.T, upstreamURL string) *route.Table {
+	t.Helper()
+	catalogue, err := defender.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := func(path string) *url.URL {
+		u, err := url.Parse(upstreamURL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	routes, err := route.NewTable(route.Config{
+		Catalogue:  catalogue,
+		Identities: []route.Identity{{Name: "default", ID: "id-1", Tenant: home, Tenants: []entra.Tenant{customer}}},
+		Routes: []route.Route{
+			{Name: "defender", Upstream: to(""), Scope: scope},
+			{Name: "based", Upstream: to("/base/v%201/"), Scope: scope},
+			{Name: "readonly", Upstream: to(""), Scope: scope, Access: route.ReadOnly},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return routes
+}
+
+// tokens is a source that gives "token-1" until that is rejected, then
+// "token-2", and so on, and keeps what it was asked.
+type tokens struct {
+	mu    sync.Mutex
+	asked []entra.Request
+	fail  error // on asking again
+}
+
+func (s *tokens) Token(_ context.Context, req entra.Request) (entra.Token, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = append(s.asked, req)
+	if req.Rejected != "" && s.fail != nil {
+		return entra.Token{}, s.fail
+	}
+	for i := 1; ; i++ {
+		tok, err := entra.NewToken("token-"+string(rune('0'+i)), req.Scope, time.Now().Add(time.Hour), time.Time{})
+		if err != nil || tok.Access.Fingerprint() != req.Rejected && !s.rejectedLater(tok) {
+			return tok, err
+		}
+	}
+}
+
+func (s *tokens) rejectedLater(tok entra.Token) bool {
+	for _, req := range s.asked {
+		if req.Rejected == tok.Access.Fingerprint() {
+			return true
+		}
+	}
+	return false
+}
+
+// broker is a proxy with a listener before it.
+type broker struct {
+	*httptest.Server
+	proxy  *proxy.Proxy
+	trails chan *entra.Trail // one for each request that is over
+}
+
+// start starts a broker before the upstream.
+func start(t *testing.T, up *httptest.Server, options ...func(*proxy.Config)) *broker {
+	t.Helper()
+	cfg := proxy.Config{Resolve: table(t, up.URL).Resolve, Source: &tokens{}, Transport: transportTo(t, up)}
+	for _, option := range options {
+		option(&cfg)
+	}
+	p, err := proxy.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &broker{proxy: p, trails: make(chan *entra.Trail, 10_000)}
+	b.Server = b.listen(t, p)
+	return b
+}
+
+// listen does what package server does around a handler.
+func (b *broker) listen(t *testing.T, handler http.Handler) *httptest.Server {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		trail := &entra.Trail{RequestID: "req-1"}
+		w.Header().Set("X-Request-Id", trail.RequestID)
+		defer func() { b.trails <- trail }()
+		handler.ServeHTTP(w, r.WithContext(entra.WithTrail(r.Context(), trail)))
+	}))
+	t.Cleanup(server.Close)
+	return server
+}
+
+// client is a caller's HTTP client, which follows nothing and adds nothing.
+func client(t *testing.T) *http.Client {
+	t.Helper()
+	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// call sends a request to the broker and returns the answer with its body read.
+func (b *broker) call(t *testing.T, method, path, body string, header ...string) (*http.Response, string) {
+	t.Helper()
+	return call(t, method, b.URL+path, body, header...)
+}
+
+func call(t *testing.T, method, target, body string, header ...string) (*http.Response, string) {
+	t.Helper()
+	var reader io.Reader
+	if body != "" {
+		reader = strings.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), method, target, reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header[header[i]] = append(req.Header[header[i]], header[i+1])
+	}
+	res, err := client(t).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	got, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, string(got)
+}
+
+// raw sends bytes to a server and reads the answer to them.
+func raw(t *testing.T, serverURL, request string) *http.Response {
+	t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(serverURL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { res.Body.Close() })
+	return res
+}
+
+// errorOf decodes one of our answers.
+func errorKind(res *http.Response) string { return res.Header.Get("X-Token-Broker-Error") }
+
+var errTest = errors.New("as the test wants it")

@@ -1,0 +1,98 @@
+package route
+
+import (
+	"fmt"
+	"strings"
+
+	"tokenbroker/entra"
+)
+
+// fault is something wrong with the configuration. The text starts with its
+// place there.
+func fault(format string, args ...any) error { return entra.Errorf(entra.Invalid, "", format, args...) }
+
+const wantName = "a name is letters, digits, dots, hyphens and underscores, and starts with a letter or a digit"
+
+// identityFaults says what is wrong with an identity, beside those before it.
+func (t *Table) identityFaults(i *Identity) []error {
+	switch {
+	case !isName(i.Name):
+		return []error{fault("identities: %s: %s", entra.Quote(i.Name), wantName)}
+	case t.identity(i.Name) != nil:
+		return []error{fault("identities.%s: two identities of this name", i.Name)}
+	}
+	return nil
+}
+
+// routeFaults says what is wrong with a route, beside those before it.
+func (t *Table) routeFaults(r *Route) (faults []error) {
+	switch {
+	case !isName(r.Name):
+		return []error{fault("routes: %s: %s", entra.Quote(r.Name), wantName)}
+	case t.route(r.Name) != nil:
+		return []error{fault("routes.%s: two routes of this name", r.Name)}
+	}
+	add := func(key, format string, args ...any) {
+		faults = append(faults, fault("routes.%s.%s: %s", r.Name, key, fmt.Sprintf(format, args...)))
+	}
+	switch u := r.Upstream; {
+	case u == nil, u.Scheme != "https", u.Hostname() == "", u.User != nil, u.RawQuery != "", u.Fragment != "":
+		add("upstream", "want https://host")
+	case r.Host != nil && strings.Trim(u.Path, "/") != "":
+		add("upstream", "want https://%s alone: the path is part of each call", u.Host)
+	case u.Path != "":
+		if _, why := decode(u.EscapedPath()); why != "" {
+			add("upstream", "path %s: %s", entra.Quote(u.EscapedPath()), why)
+		}
+	}
+	if r.Scope == "" && r.Host == nil {
+		add("scope", "the catalogue does not know the upstream, so name the scope of its tokens")
+	}
+	switch {
+	case r.Identity == "":
+		add("identity", "no identity is the default, so name one of: %s", t.identityNames())
+	case t.identity(r.Identity) == nil:
+		add("identity", "no identity %s; there are: %s", entra.Quote(r.Identity), t.identityNames())
+	}
+	checkRules := func(key string, rules []Rule) {
+		for i, rule := range rules {
+			for _, m := range rule.Methods {
+				if !isMethod(m) {
+					add(fmt.Sprintf("%s[%d].methods", key, i), "%s: want a method in upper case, such as GET", entra.Quote(m))
+				}
+			}
+			if rule.Path.text == "" {
+				add(fmt.Sprintf("%s[%d].path", key, i), "want a pattern, such as /api/incidents/**")
+			}
+		}
+	}
+	checkRules("allow", r.Allow)
+	checkRules("deny", r.Deny)
+	return faults
+}
+
+// isName holds a name to what can stand in a URL's path and a setting's name as
+// it is, and is never a dot segment.
+func isName(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case '0' <= c && c <= '9', 'a' <= c|0x20 && c|0x20 <= 'z':
+		case i > 0 && (c == '.' || c == '-' || c == '_'):
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
+
+// isMethod reports whether s is a method in upper case. Methods are
+// case-sensitive (RFC 9110 §9.1), but not every server holds to it: a rule for
+// PATCH must not be walked round by patch.
+func isMethod(s string) bool {
+	for i := range len(s) {
+		if s[i] < 'A' || s[i] > 'Z' {
+			return false
+		}
+	}
+	return s != ""
+}

@@ -1,0 +1,154 @@
+package route
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"tokenbroker/defender"
+	"tokenbroker/entra"
+)
+
+// Config is what a [Table] is made from.
+type Config struct {
+	Catalogue  *defender.Catalogue
+	Identities []Identity // the one named default, or the only one, is the default identity
+	Routes     []Route
+}
+
+// Table resolves names to routes and identities. It never changes, and is safe
+// for concurrent use: a reload makes a new one.
+type Table struct {
+	catalogue  *defender.Catalogue
+	identities []*Identity
+	byDefault  *Identity                // nil: several, and none is the default
+	routes     []*Route                 // the open ones; each names its identity
+	users      map[entra.Scope][]*Route // the open ones whose calls can need the scope
+	closed     map[string]string        // of the optional ones, why each is closed
+}
+
+// NewTable makes a table, or says all that is wrong, each fault with its place
+// in the configuration.
+//
+// Where a route that the configuration names is restricted, the optional ones
+// are closed. Otherwise a read-only defender could be walked round by mde,
+// whose calls have the same token.
+func NewTable(cfg Config) (*Table, error) {
+	t := &Table{catalogue: cfg.Catalogue, closed: make(map[string]string), users: make(map[entra.Scope][]*Route)}
+	faults := t.addIdentities(cfg.Identities)
+	restricts := slices.ContainsFunc(cfg.Routes, func(r Route) bool { return !r.Optional && r.Restricted() })
+	for _, r := range cfg.Routes {
+		if r.Identity == "" && t.byDefault != nil {
+			r.Identity = t.byDefault.Name
+		}
+		if r.Host == nil && r.Upstream != nil {
+			r.Host, _ = cfg.Catalogue.Host(r.Upstream.Hostname())
+		}
+		switch {
+		case r.Optional && restricts:
+			t.closed[r.Name] = "the configuration restricts routes and does not name it; add routes." + r.Name + " to open it"
+		case r.Optional && r.Identity == "":
+			t.closed[r.Name] = "no identity is the default; name one in routes." + r.Name + ".identity to open it"
+		default:
+			faults = append(faults, t.routeFaults(&r)...)
+			t.routes = append(t.routes, &r)
+		}
+	}
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	for _, r := range t.routes {
+		for _, scope := range r.Scopes() {
+			t.users[scope] = append(t.users[scope], r)
+		}
+	}
+	return t, nil
+}
+
+func (t *Table) addIdentities(identities []Identity) (faults []error) {
+	for _, i := range identities {
+		faults = append(faults, t.identityFaults(&i)...)
+		t.identities = append(t.identities, &i)
+	}
+	switch len(t.identities) {
+	case 0:
+		return []error{fault("identities: want at least one")}
+	case 1:
+		t.byDefault = t.identities[0]
+	default:
+		t.byDefault = t.identity("default")
+	}
+	return faults
+}
+
+// Routes lists the open routes, in the order in which they were given.
+func (t *Table) Routes() []*Route { return slices.Clone(t.routes) }
+
+// Route returns the open route of that name.
+func (t *Table) Route(name string) (*Route, error) {
+	if r := t.route(name); r != nil {
+		return r, nil
+	}
+	if why, ok := t.closed[name]; ok {
+		return nil, entra.Errorf(entra.Denied, "route.find", "route %q: closed, because %s", name, why)
+	}
+	return nil, entra.Errorf(entra.NotFound, "route.find", "route %s: no such route; there are: %s", entra.Quote(name), routeNames(t.routes))
+}
+
+// Identities lists the identities, in the order in which they were given.
+func (t *Table) Identities() []*Identity { return slices.Clone(t.identities) }
+
+// Identity returns the identity of that name.
+func (t *Table) Identity(name string) (*Identity, error) {
+	if i := t.identity(name); i != nil {
+		return i, nil
+	}
+	return nil, entra.Errorf(entra.NotFound, "identity.find", "identity %s: no such identity; there are: %s", entra.Quote(name), t.identityNames())
+}
+
+// UsersOf lists the open routes whose calls can need a token of that scope and
+// identity: whoever holds such a token can do all that they let through, and
+// what they refuse as well.
+func (t *Table) UsersOf(scope entra.Scope, identity entra.IdentityID) []*Route {
+	var users []*Route
+	for _, r := range t.users[scope] {
+		if t.identity(r.Identity).ID == identity {
+			users = append(users, r)
+		}
+	}
+	return users
+}
+
+func (t *Table) route(name string) *Route {
+	for _, r := range t.routes {
+		if r.Name == name {
+			return r
+		}
+	}
+	return nil
+}
+
+func (t *Table) identity(name string) *Identity {
+	for _, i := range t.identities {
+		if i.Name == name {
+			return i
+		}
+	}
+	return nil
+}
+
+func (t *Table) identityNames() string {
+	var names []string
+	for _, i := range t.identities {
+		names = append(names, i.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func routeNames(routes []*Route) string {
+	var names []string
+	for _, r := range routes {
+		names = append(names, r.Name)
+	}
+	return strings.Join(names, ", ")
+}

@@ -53,8 +53,7 @@ var ownedBy = map[string]string{
 	"net/http/httputil":                                          "proxy",
 	"github.com/labstack":                                        "server",
 	"github.com/prometheus/client_golang":                        "server",
-	"github.com/knadh/koanf":                                     "config",
-	"github.com/fsnotify/fsnotify":                               "config",
+	"go.yaml.in/yaml":                                            "config",
 	"github.com/spf13/cobra":                                     "cli",
 	"github.com/spf13/pflag":                                     "cli",
 

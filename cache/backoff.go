@@ -59,22 +59,23 @@ func (t *trouble) report(now time.Time) *entra.Error {
 }
 
 // backoff returns the first and the longest back-off after a failure of the
-// kind; it doubles in between. Zero: the failure is the request's own and
-// says nothing about the next one.
+// kind; it doubles in between.
 func backoff(kind entra.Kind) (first, most time.Duration) {
 	switch kind {
-	case entra.Invalid, entra.Unadmitted:
-		return 0, 0
 	case entra.Challenged:
 		// A person acts on it, and wants to see that it helped.
 		return 2 * time.Second, 2 * time.Second
-	case entra.Misconfigured, entra.Denied, entra.NotFound:
+	case entra.Misconfigured, entra.Denied, entra.NotFound, entra.Invalid, entra.Unadmitted:
 		// A mended secret or a new consent takes effect soon.
 		return 2 * time.Second, 30 * time.Second
 	default:
 		return time.Second, time.Minute
 	}
 }
+
+// passing reports whether a failure of the kind is the request's own fault,
+// and says nothing about the next one.
+func passing(kind entra.Kind) bool { return kind == entra.Invalid || kind == entra.Unadmitted }
 
 // jitter returns a random part of d, to keep replicas from acting in step.
 func jitter(d time.Duration) time.Duration {

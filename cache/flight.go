@@ -172,13 +172,12 @@ func (c *Cache) failed(ctx context.Context, f flight, held *entry, before *troub
 		e := *err
 		e.Kind, err = entra.Unavailable, &e
 	}
-	if first, _ := backoff(err.Kind); first == 0 {
-		return err
-	}
 	now := time.Now()
 	left := time.Duration(0)
 	if held.usable(now) {
 		left = held.end.Sub(now)
+	} else if passing(err.Kind) {
+		return err
 	}
 	t := before.next(err, left, now)
 	c.failures.Add(f.question, t)

@@ -51,8 +51,14 @@ func Main(ctx context.Context, sys System) int {
 	root.SetErr(sys.Err)
 	ran := false
 	for _, c := range root.Commands() {
-		// What fails before a command runs is its use: a flag, an argument.
-		c.PreRun = func(*cobra.Command, []string) { ran = true }
+		// What fails before a command runs is its use: a flag, a group of flags,
+		// an argument. (cobra looks at the groups after PreRun.)
+		if run := c.RunE; run != nil {
+			c.RunE = func(cmd *cobra.Command, args []string) error {
+				ran = true
+				return run(cmd, args)
+			}
+		}
 	}
 	err := root.ExecuteContext(ctx)
 	if err == nil {

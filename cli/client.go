@@ -17,6 +17,14 @@ import (
 	"tokenbroker/entra"
 )
 
+// The variables that stand for flags of the commands.
+const (
+	envConfig  = "TOKENBROKER_CONFIG"
+	envURL     = "TOKENBROKER_URL"
+	envSocket  = "TOKENBROKER_SOCKET"
+	envKeyFile = "TOKENBROKER_KEY_FILE"
+)
+
 // client speaks to a running broker.
 type client struct {
 	url     string // http://localhost:5178
@@ -28,9 +36,9 @@ type client struct {
 func clientFlags(cmd *cobra.Command, sys System) *client {
 	c := &client{}
 	flags := cmd.Flags()
-	flags.StringVar(&c.url, "url", orElse(sys.Getenv("TOKENBROKER_URL"), "http://localhost:5178"), "the running broker (or TOKENBROKER_URL)")
-	flags.StringVar(&c.socket, "socket", sys.Getenv("TOKENBROKER_SOCKET"), "the running broker's Unix socket (or TOKENBROKER_SOCKET)")
-	flags.StringVar(&c.keyFile, "key-file", sys.Getenv("TOKENBROKER_KEY_FILE"), "file with the caller key, where the broker asks for one (or TOKENBROKER_KEY_FILE)")
+	flags.StringVar(&c.url, "url", orElse(sys.Getenv(envURL), "http://localhost:5178"), "the running broker (or "+envURL+")")
+	flags.StringVar(&c.socket, "socket", sys.Getenv(envSocket), "the running broker's Unix socket (or "+envSocket+")")
+	flags.StringVar(&c.keyFile, "key-file", sys.Getenv(envKeyFile), "file with the caller key, where the broker asks for one (or "+envKeyFile+")")
 	cmd.MarkFlagsMutuallyExclusive("url", "socket")
 	return c
 }

@@ -66,16 +66,18 @@ func startEmulator(ctx context.Context, cfg emulatorConfig) (*fakes, error) {
 		ca: ca, tenant: entraemu.DefaultTenant, clientID: entraemu.DefaultClient,
 		secret: world.Apps[0].Secrets[0].Value,
 	}
-	if f.entra, err = startFake(ctx, ca, cfg.entraAddr, authority); err != nil {
+	if f.entra, err = startFake(ctx, ca, cfg.entraAddr, authority, nil); err != nil {
 		return nil, atPath("--entra", err)
 	}
-	if f.defender, err = startFake(ctx, ca, cfg.defenderAddr, apis); err != nil {
+	if f.defender, err = startFake(ctx, ca, cfg.defenderAddr, apis, apis.ConnState); err != nil {
 		return nil, errors.Join(atPath("--defender", err), f.entra.close())
 	}
 	return f, nil
 }
 
-func startFake(ctx context.Context, ca *emulator.CA, address string, handler http.Handler) (fakeServer, error) {
+// startFake serves the handler over TLS. It tells watch, if not nil, of every
+// connection.
+func startFake(ctx context.Context, ca *emulator.CA, address string, handler http.Handler, watch func(net.Conn, http.ConnState)) (fakeServer, error) {
 	l, err := listenTCP(ctx, "tcp", address)
 	if err != nil {
 		return fakeServer{}, err
@@ -87,6 +89,7 @@ func startFake(ctx context.Context, ca *emulator.CA, address string, handler htt
 			Handler:           handler,
 			TLSConfig:         ca.ServerTLS("localhost", "127.0.0.1", host),
 			ReadHeaderTimeout: 5 * time.Second,
+			ConnState:         watch,
 		},
 		ended: new(sync.WaitGroup),
 	}

@@ -44,9 +44,6 @@ func (a *app) serve(ctx context.Context, ready func(addresses)) error {
 	if err != nil {
 		return err
 	}
-	if a.cfg.CallerKeyFile == "" {
-		a.logger.Warn("no caller keys: every program that reaches loopback, so every container of the pod, may use all routes; set caller_key_file to tell callers apart")
-	}
 	a.warm(ctx)
 	a.logger.Info("serving", "version", versionText(), "callers", at.Callers, "ops", at.Ops)
 	if ready != nil {

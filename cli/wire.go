@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,9 +47,18 @@ type app struct {
 
 // configFlag adds --config.
 func configFlag(cmd *cobra.Command, sys System) *string {
-	file := cmd.Flags().String("config", sys.Getenv("TOKENBROKER_CONFIG"), "configuration file (default: from the AZURE_* variables alone)")
+	file := cmd.Flags().String("config", sys.Getenv(envConfig), "configuration file (or "+envConfig+"; default: from the AZURE_* variables alone)")
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
 	return file
+}
+
+// settingsOf leaves out the variables that stand for flags of commands: they
+// are none of the configuration, which warns of those that it does not know.
+func settingsOf(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return slices.Contains([]string{envConfig, envURL, envSocket, envKeyFile}, name)
+	})
 }
 
 // load reads the configuration and builds the broker from it, logging to
@@ -58,13 +68,13 @@ func load(sys System, file string) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := config.Load(config.Options{Catalogue: catalogue, File: file, Env: sys.Env})
+	cfg, err := config.Load(config.Options{Catalogue: catalogue, File: file, Env: settingsOf(sys.Env)})
 	if err != nil {
 		return nil, err
 	}
 	logger := newLogger(sys.Err, cfg.Log)
 	for _, note := range cfg.Notes {
-		logger.Info("configuration", "note", note)
+		logger.Debug("configuration", "note", note)
 	}
 	for _, warning := range cfg.Warnings {
 		logger.Warn("configuration", "warning", warning)

@@ -17,14 +17,18 @@ const (
 	azureTenant      = "AZURE_TENANT_ID"
 	azureClient      = "AZURE_CLIENT_ID"
 	azureToken       = "AZURE_FEDERATED_TOKEN_FILE"
-	azureSecret      = "AZURE_CLIENT_SECRET"
+	azureSecret      = "AZURE_CLIENT_SECRET" //nolint:gosec // the name of a variable
 	azureCertificate = "AZURE_CLIENT_CERTIFICATE_PATH"
 	azureAuthority   = "AZURE_AUTHORITY_HOST"
 )
 
-// azureSet lists which of these variables are set.
+// azureSet lists which of these variables are set, and not named by an identity
+// as the one with its secret.
 func (l *loader) azureSet() []string {
 	all := []string{azureTenant, azureClient, azureToken, azureSecret, azureCertificate, azureAuthority}
+	for _, id := range l.cfg.Identities {
+		all = slices.DeleteFunc(all, func(name string) bool { return name == id.Credential.Env })
+	}
 	return slices.DeleteFunc(all, func(name string) bool { return l.env[name] == "" })
 }
 
@@ -86,7 +90,7 @@ func (l *loader) azureIdentity() {
 	}
 	l.cfg.Identities = map[string]Identity{defaultName: id}
 
-	if host := l.env[azureAuthority]; host != "" && l.cfg.Authority == "" && !l.faults.has("authority") {
+	if host := l.env[azureAuthority]; host != "" && l.cfg.Authority == "" {
 		l.faults.origins["authority"] = origin{name: azureAuthority}
 		authority, err := entra.ParseAuthority(host)
 		if err != nil {

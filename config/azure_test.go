@@ -45,6 +45,15 @@ func TestIdentityFromEnvironment(t *testing.T) {
 	}
 }
 
+// TestVariableNamedByAnIdentityIsNotIgnored: nor is it said to be.
+func TestVariableNamedByAnIdentityIsNotIgnored(t *testing.T) {
+	c := good(t, "caller_key_file: /k\nidentities: {default: {tenant: contoso.com, client_id: "+client+", credential: {kind: secret, env: AZURE_CLIENT_SECRET}}}",
+		"AZURE_CLIENT_SECRET=s3cr3t")
+	if got := c.Identities["default"].Credential.Secret.Reveal(); got != "s3cr3t" || len(c.Warnings) > 0 {
+		t.Errorf("secret %q, warnings %q", got, c.Warnings)
+	}
+}
+
 func TestFaultsOfTheEnvironment(t *testing.T) {
 	tests := []struct {
 		name, yaml string
@@ -52,29 +61,52 @@ func TestFaultsOfTheEnvironment(t *testing.T) {
 		want       string
 	}{
 		{"nothing set", "", nil, "identities: none; name one in a configuration file, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and either AZURE_FEDERATED_TOKEN_FILE or AZURE_CLIENT_SECRET"},
-		{"client id alone", "", []string{"AZURE_CLIENT_ID=" + client},
+		{
+			"client id alone", "",
+			[]string{"AZURE_CLIENT_ID=" + client},
 			"identities.default.credential: none; set AZURE_FEDERATED_TOKEN_FILE or AZURE_CLIENT_SECRET (managed identity is not in this version)\n" +
-				"AZURE_TENANT_ID: identities.default.tenant: missing; want a GUID or a domain name such as contoso.onmicrosoft.com"},
+				"AZURE_TENANT_ID: identities.default.tenant: missing; want a GUID or a domain name such as contoso.onmicrosoft.com",
+		},
 		{"client id missing", "", []string{azure[0], azure[2]}, "AZURE_CLIENT_ID: identities.default.client_id: missing; want the application (client) id, a GUID"},
-		{"malformed", "", []string{"AZURE_TENANT_ID=common", "AZURE_CLIENT_ID=x", azure[2], "AZURE_AUTHORITY_HOST=http://login.microsoftonline.com"},
+		{
+			"malformed", "",
+			[]string{"AZURE_TENANT_ID=common", "AZURE_CLIENT_ID=x", azure[2], "AZURE_AUTHORITY_HOST=http://login.microsoftonline.com"},
 			`AZURE_TENANT_ID: identities.default.tenant: tenant "common": want a GUID or a domain name such as contoso.onmicrosoft.com` + "\n" +
 				`AZURE_AUTHORITY_HOST: authority: authority "http://login.microsoftonline.com": want https, a token request carries the credential` + "\n" +
-				`AZURE_CLIENT_ID: identities.default.client_id: "x": want the application (client) id, a GUID`},
-		{"two credentials", "", append(azure[:3:3], "AZURE_CLIENT_SECRET=canary"),
-			"AZURE_CLIENT_SECRET: identities.default.credential: AZURE_FEDERATED_TOKEN_FILE is set as well; unset one, or say in identities which one is meant"},
-		{"certificate", "", append(azure[:2:2], "AZURE_CLIENT_CERTIFICATE_PATH=/c.pem"),
-			"AZURE_CLIENT_CERTIFICATE_PATH: identities.default.credential: certificates are not in this version; unset it and use AZURE_FEDERATED_TOKEN_FILE or AZURE_CLIENT_SECRET"},
-		{"secret with a line break", "", append(azure[:2:2], "AZURE_CLIENT_SECRET=can\nary"),
-			"AZURE_CLIENT_SECRET: identities.default.credential.env: the variable's value has a line break or another control character in it"},
-		{"token file with a line break", "", append(azure[:2:2], "AZURE_FEDERATED_TOKEN_FILE=/a\n/b"),
-			"AZURE_FEDERATED_TOKEN_FILE: identities.default.credential.token_file: has a line break or another control character in it"},
+				`AZURE_CLIENT_ID: identities.default.client_id: "x": want the application (client) id, a GUID`,
+		},
+		{
+			"two credentials", "", append(azure[:3:3], "AZURE_CLIENT_SECRET=canary"),
+			"AZURE_CLIENT_SECRET: identities.default.credential: AZURE_FEDERATED_TOKEN_FILE is set as well; unset one, or say in identities which one is meant",
+		},
+		{
+			"certificate", "", append(azure[:2:2], "AZURE_CLIENT_CERTIFICATE_PATH=/c.pem"),
+			"AZURE_CLIENT_CERTIFICATE_PATH: identities.default.credential: certificates are not in this version; unset it and use AZURE_FEDERATED_TOKEN_FILE or AZURE_CLIENT_SECRET",
+		},
+		{
+			"secret with a line break", "", append(azure[:2:2], "AZURE_CLIENT_SECRET=can\nary"),
+			"AZURE_CLIENT_SECRET: identities.default.credential.env: the variable's value has a line break or another control character in it",
+		},
+		{
+			"token file with a line break", "", append(azure[:2:2], "AZURE_FEDERATED_TOKEN_FILE=/a\n/b"),
+			"AZURE_FEDERATED_TOKEN_FILE: identities.default.credential.token_file: has a line break or another control character in it",
+		},
 		{"no identity in the file", "identities: {}", azure, "config.yaml:1: identities: none; name one, or remove the key and set AZURE_TENANT_ID"},
 		{"identities of another shape", "identities: []", azure, "config.yaml:1: identities: want a mapping"},
-		{"a variable's value", "", append(azure[:3:3], "TOKENBROKER_CACHE_SIZE=0", "TOKENBROKER_LISTEN_CALLERS=localhost:1,0.0.0.0:2"),
+		{
+			"a variable's value", "", append(azure[:3:3], "TOKENBROKER_CACHE_SIZE=0", "TOKENBROKER_LISTEN_CALLERS=localhost:1,0.0.0.0:2"),
 			"TOKENBROKER_CACHE_SIZE: cache.size: out of bounds; want 1 to 1000000\n" +
-				"TOKENBROKER_LISTEN_CALLERS: listen.callers[1]: 0.0.0.0:2: reachable from beyond this machine; listen on localhost, or set both caller_key_file and listen.unsafe_non_loopback: true"},
-		{"a variable over the file", "listen: {callers: [localhost:1, localhost:2]}", append(azure[:3:3], "TOKENBROKER_LISTEN_CALLERS=localhost:1,localhost"),
-			`TOKENBROKER_LISTEN_CALLERS: listen.callers: address "localhost": want host:port, as in localhost:5178, or unix:/path`},
+				"TOKENBROKER_LISTEN_CALLERS: listen.callers[1]: 0.0.0.0:2: reachable from beyond this machine; listen on localhost, or set both caller_key_file and listen.unsafe_non_loopback: true",
+		},
+		{
+			"elements of a variable over the file's", "listen: {callers: [localhost:1, localhost:2]}",
+			append(azure[:3:3], "TOKENBROKER_LISTEN_CALLERS=localhost:3,localhost:3"),
+			`TOKENBROKER_LISTEN_CALLERS: listen.callers[1]: localhost:3: listen.callers[0] listens there already`,
+		},
+		{
+			"a variable over the file", "listen: {callers: [localhost:1, localhost:2]}", append(azure[:3:3], "TOKENBROKER_LISTEN_CALLERS=localhost:1,localhost"),
+			`TOKENBROKER_LISTEN_CALLERS: listen.callers: address "localhost": want host:port, as in localhost:5178, or unix:/path`,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -33,6 +33,7 @@ func TestFaults(t *testing.T) {
 		{"misspelt key", "cache: {siez: 1}", "config.yaml:2: cache.siez: no such key; did you mean size?"},
 		{"letter case", "Cache: {size: 1}", "config.yaml:2: \"Cache\": no such key; did you mean cache?"},
 		{"odd key", `"a\nb.c": 1`, `config.yaml:2: "a\nb.c": no such key; known here: listen, cloud, authority, ca_file, identities, default_route, routes, caller_key_file, tokens, cache, limits, log`},
+		{"long key", "log: {" + strings.Repeat("x", 121) + ": 1}", `config.yaml:2: log."` + strings.Repeat("x", 120) + `"…: no such key; known here: level, format`},
 		{"scalar for a section", "cache: 5", "config.yaml:2: cache: want a mapping"},
 		{"list for a section", "cache: [5]", "config.yaml:2: cache: want a mapping"},
 		{"scalar for a list", "tokens: {scopes: x}", "config.yaml:2: tokens.scopes: want a list"},
@@ -69,8 +70,10 @@ func TestFaults(t *testing.T) {
 		{"no port", "listen: {ops: localhost}", `config.yaml:2: listen.ops: address "localhost": want host:port, as in localhost:5178, or unix:/path`},
 		{"port by name", "listen: {ops: 'localhost:http'}", `config.yaml:2: listen.ops: address "localhost:http": want a port from 0 (any free one) to 65535`},
 		{"unknown route of a listener", "listen: {callers: [{address: 'localhost:1', route: mdee}]}", `config.yaml:2: listen.callers[0].route: no route "mdee"; there are: defender, graph, mde, mde-legacy`},
-		{"closed route of a listener", "routes: {defender: {access: read-only}}\nlisten: {callers: [{address: 'localhost:1', route: mde}]}",
-			`config.yaml:3: listen.callers[0].route: route "mde": closed, because the configuration restricts routes and does not name it; add routes.mde to open it`},
+		{
+			"closed route of a listener", "routes: {defender: {access: read-only}}\nlisten: {callers: [{address: 'localhost:1', route: mde}]}",
+			`config.yaml:3: listen.callers[0].route: route "mde": closed, because the configuration restricts routes and does not name it; add routes.mde to open it`,
+		},
 		{"mode of a port", "listen: {callers: [{address: 'localhost:1', mode: 0600}]}", "config.yaml:2: listen.callers[0].mode: localhost:1 is no Unix socket: only a file has a mode"},
 		{"mode for others", "listen: {callers: [{address: 'unix:/x', mode: 0666}]}", `config.yaml:2: listen.callers[0].mode: mode "0666": every local user could call; want none for others, as in 0660`},
 		{"mode that shuts us out", "listen: {callers: [{address: 'unix:/x', mode: 0060}]}", `config.yaml:2: listen.callers[0].mode: mode "0060": want an octal file mode such as 0660 or 0600`},
@@ -101,8 +104,10 @@ func TestFaults(t *testing.T) {
 		{"rule without a path", "routes: {mde: {deny: [{methods: [POST]}]}}", "config.yaml:2: routes.mde.deny[0].path: want a pattern, such as /api/incidents/**"},
 		{"pattern", "routes: {mde: {allow: [{path: /a/**/b}]}}", `config.yaml:2: routes.mde.allow[0].path: path pattern "/a/**/b": ** stands at the end only`},
 		{"default route", "default_route: none", `config.yaml:2: default_route: no route "none"; there are: defender, graph, mde, mde-legacy`},
-		{"closed default route", "routes: {mde: {access: read-only}}\ndefault_route: graph",
-			`config.yaml:3: default_route: route "graph": closed, because the configuration restricts routes and does not name it; add routes.graph to open it`},
+		{
+			"closed default route", "routes: {mde: {access: read-only}}\ndefault_route: graph",
+			`config.yaml:3: default_route: route "graph": closed, because the configuration restricts routes and does not name it; add routes.graph to open it`,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -122,8 +127,10 @@ func TestFaultsOfAnIdentity(t *testing.T) {
 	)
 	tests := []struct{ name, identities, want string }{
 		{"name", "{Prod: {" + app + ", " + secret + "}}", `config.yaml:1: identities."Prod": want a name of 1 to 63 letters a to z, digits and hyphens`},
-		{"several, none the default", "{a: {" + app + ", " + secret + "}, b: {" + app + ", " + secret + "}}\nroutes: {mde: {}}",
-			"config.yaml:2: routes.mde.identity: no identity is the default, so name one of: a, b"},
+		{
+			"several, none the default", "{a: {" + app + ", " + secret + "}, b: {" + app + ", " + secret + "}}\nroutes: {mde: {}}",
+			"config.yaml:2: routes.mde.identity: no identity is the default, so name one of: a, b",
+		},
 		{"no tenant", "{default: {client_id: " + client + ", " + secret + "}}", "config.yaml:1: identities.default.tenant: missing; want a GUID or a domain name such as contoso.onmicrosoft.com"},
 		{"tenant", "{default: {tenant: common, client_id: " + client + ", " + secret + "}}", `config.yaml:1: identities.default.tenant: tenant "common": want a GUID or a domain name such as contoso.onmicrosoft.com`},
 		{"further tenant", "{default: {tenants: [contoso.com, x/y], " + app + ", " + secret + "}}", `config.yaml:1: identities.default.tenants[1]: tenant "x/y": want a GUID or a domain name such as contoso.onmicrosoft.com`},
@@ -137,9 +144,11 @@ func TestFaultsOfAnIdentity(t *testing.T) {
 		{"the secret for the variable", "{default: {" + app + ", credential: {kind: secret, env: sw0rdfish}}}", "config.yaml:1: identities.default.credential.env: no variable of that name is set; want the name, not the secret"},
 		{"two secrets", "{default: {" + app + ", credential: {kind: secret, file: /s, env: S}}}", "config.yaml:1: identities.default.credential: file and env are both set; want one"},
 		{"field of another kind", "{default: {" + app + ", credential: {kind: secret, file: /s, token_file: /t}}}", "config.yaml:1: identities.default.credential.token_file: belongs to kind workload-identity; remove it, or change the kind"},
-		{"fields of another kind", "{default: {" + app + ", credential: {kind: workload-identity, file: /s, env: S, token_file: /t}}}",
+		{
+			"fields of another kind", "{default: {" + app + ", credential: {kind: workload-identity, file: /s, env: S, token_file: /t}}}",
 			"config.yaml:1: identities.default.credential.file: belongs to kind secret; remove it, or change the kind\n" +
-				"config.yaml:1: identities.default.credential.env: belongs to kind secret; remove it, or change the kind"},
+				"config.yaml:1: identities.default.credential.env: belongs to kind secret; remove it, or change the kind",
+		},
 		{"no token file", "{default: {" + app + ", credential: {kind: workload-identity}}}", "config.yaml:1: identities.default.credential.token_file: missing; on AKS it is /var/run/secrets/azure/tokens/azure-identity-token"},
 	}
 	for _, tt := range tests {

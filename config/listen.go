@@ -105,7 +105,7 @@ func (a Address) join(host string) string {
 // other than localhost counts as not: what it resolves to can change.
 func (a Address) Loopback() bool {
 	ip, err := netip.ParseAddr(a.Host)
-	return a.Socket != "" || a.Host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+	return a.Socket != "" || a.Host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // overlaps reports whether two listeners could not both have their address.
@@ -130,7 +130,7 @@ func (a Address) overlaps(b Address) bool {
 
 func (a Address) everywhere() bool {
 	ip, err := netip.ParseAddr(a.Host)
-	return a.Host == "" || err == nil && ip.IsUnspecified()
+	return a.Host == "" || err == nil && ip.Unmap().IsUnspecified()
 }
 
 // checkListen checks the listeners against each other, against the routes and

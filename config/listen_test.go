@@ -102,6 +102,7 @@ func TestOverlap(t *testing.T) {
 		{"127.0.0.1:1", "[::1]:1", false},
 		{":1", "127.0.0.1:1", true},
 		{"[::]:1", "localhost:1", true},
+		{"[::ffff:0.0.0.0]:1", "localhost:1", true},
 		{"0.0.0.0:1", "broker.example:1", true},
 		{"unix:/a", "unix:/./a", true},
 		{"unix:/a", "unix:/b", false},

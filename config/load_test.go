@@ -3,8 +3,6 @@ package config
 import (
 	"errors"
 	"log/slog"
-	"maps"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,7 +14,6 @@ import (
 
 	"tokenbroker/defender"
 	"tokenbroker/entra"
-	"tokenbroker/route"
 )
 
 const (
@@ -217,75 +214,28 @@ caller_key_file: yes
 	}
 }
 
-func TestRoutesAreMergedIntoBuiltIns(t *testing.T) {
-	tests := []struct {
-		name, yaml, route string
-		want              route.Route
-		wantHost          string
-		wantAllow         string
-	}{
-		{"not named", "", "mde", route.Route{Upstream: https("api.securitycenter.microsoft.com"), Optional: true}, "api.securitycenter.microsoft.com", ""},
-		{"not named, with rules", "", "graph", route.Route{Upstream: https("graph.microsoft.com"), Optional: true}, "graph.microsoft.com", "/v1.0/security/**;/beta/security/**"},
-		{"named", "mde: {}", "mde", route.Route{Upstream: https("api.securitycenter.microsoft.com")}, "api.securitycenter.microsoft.com", ""},
-		{"rules of the built-in one kept", "graph: {access: read-only}", "graph", route.Route{Upstream: https("graph.microsoft.com"), Access: route.ReadOnly}, "graph.microsoft.com", "/v1.0/security/**;/beta/security/**"},
-		{"rules replaced", "graph: {allow: [{path: /v1.0/security/alerts_v2}]}", "graph", route.Route{Upstream: https("graph.microsoft.com")}, "graph.microsoft.com", "/v1.0/security/alerts_v2"},
-		{"rules taken away", "graph: {allow: []}", "graph", route.Route{Upstream: https("graph.microsoft.com")}, "graph.microsoft.com", ""},
-		{"emulator keeps the audiences", `defender: {upstream: "https://127.0.0.1:8443/"}`, "defender", route.Route{Upstream: https("127.0.0.1:8443")}, "api.security.microsoft.com", ""},
-		{"another host of the catalogue", "defender: {upstream: https://EU.api.security.microsoft.com}", "defender", route.Route{Upstream: https("eu.api.security.microsoft.com")}, "eu.api.security.microsoft.com", ""},
-		{"unknown host with a scope", "defender: {upstream: https://gw.example/x, scope: api://gw/.default}", "defender",
-			route.Route{Upstream: &url.URL{Scheme: "https", Host: "gw.example", Path: "/x"}, Scope: "api://gw/.default"}, "", ""},
+func TestSize(t *testing.T) {
+	for text, want := range map[string]Size{
+		"0": 0, "65536": 65536, "7B": 7, "1kB": 1000, "10MB": 10_000_000, "2GB": 2_000_000_000, "1KiB": 1 << 10, "32MiB": 32 << 20, "3GiB": 3 << 30,
+	} {
+		if got, err := parseSize(text); got != want || err != nil {
+			t.Errorf("%s is %d, %v; want %d", text, got, err, want)
+		}
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			yaml := identity
-			if tt.yaml != "" {
-				yaml += "routes: {" + tt.yaml + "}"
-			}
-			got, err := good(t, yaml).Table.Route(tt.route)
-			if err != nil {
-				t.Fatal(err)
-			}
-			tt.want.Name, tt.want.Identity = tt.route, "default"
-			if diff := cmp.Diff(*got, tt.want, cmpopts.IgnoreFields(route.Route{}, "Host", "Allow", "Deny")); diff != "" {
-				t.Error(diff)
-			}
-			var host string
-			if got.Host != nil {
-				host = got.Host.Name
-			}
-			var allow []string
-			for _, rule := range got.Allow {
-				allow = append(allow, rule.String())
-			}
-			if host != tt.wantHost || strings.Join(allow, ";") != tt.wantAllow {
-				t.Errorf("host %q, allow %q; want %q, %q", host, allow, tt.wantHost, tt.wantAllow)
-			}
-		})
+	for _, text := range []string{"", "MiB", "1.5MiB", "0x10", "1_000", "1K", "1MiBB", "１MiB"} {
+		if got, err := parseSize(text); err == nil {
+			t.Errorf("%q is read as %d", text, got)
+		}
 	}
 }
 
-func https(host string) *url.URL { return &url.URL{Scheme: "https", Host: host} }
-
-func TestCloudChoosesHostsAuthorityAndDefaultRoute(t *testing.T) {
-	type choice struct{ Authority, Upstream, DefaultRoute string }
-	got := map[entra.Cloud]choice{}
-	for _, cloud := range entra.Clouds() {
-		c := good(t, identity+"cloud: "+string(cloud))
-		r, err := c.Table.Route(c.DefaultRoute)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got[cloud] = choice{string(c.Authority), r.Upstream.Host, r.Name}
-	}
-	want := map[entra.Cloud]choice{
-		entra.Public:  {"https://login.microsoftonline.com", "api.security.microsoft.com", "defender"},
-		entra.GCC:     {"https://login.microsoftonline.com", "api-gcc.security.microsoft.us", "defender"},
-		entra.GCCHigh: {"https://login.microsoftonline.us", "api-gov.security.microsoft.us", "defender"},
-		entra.DoD:     {"https://login.microsoftonline.us", "api-gov.security.microsoft.us", "defender"},
-		entra.China:   {"https://login.partner.microsoftonline.cn", "microsoftgraph.chinacloudapi.cn", "graph"},
-	}
-	if diff := cmp.Diff(got, want); diff != "" {
-		t.Error(diff)
+// TestGUIDsAreLowered: one app registration has one spelling, in the ids of
+// identities as elsewhere.
+func TestGUIDsAreLowered(t *testing.T) {
+	const guid = "ABCDEF00-0000-0000-0000-00000000000A"
+	id := good(t, "identities: {default: {tenant: "+guid+", client_id: "+guid+", credential: {kind: secret, file: /s}}}").Identities["default"]
+	if want := strings.ToLower(guid); id.ClientID != want || string(id.Tenant) != want {
+		t.Errorf("client id %s, tenant %s", id.ClientID, id.Tenant)
 	}
 }
 
@@ -363,111 +313,6 @@ func TestFaultsAreEntraErrors(t *testing.T) {
 		if e, ok := errors.AsType[*entra.Error](one); !ok || e.Kind != entra.Invalid || strings.Contains(e.Message(), "\n") {
 			t.Errorf("got %#v, want an invalid error of one line", one)
 		}
-	}
-}
-
-func TestWarningsAndNotes(t *testing.T) {
-	const keys = "caller_key_file: /k\n"
-	tests := []struct {
-		name, yaml  string
-		env         []string
-		want, notes []string
-	}{
-		{"none", keys, nil, nil, nil},
-		{"sockets need no keys", `listen: {callers: ["unix:/x"]}`, nil, nil, nil},
-		{"open to the Pod", "", nil, []string{"caller_key_file is not set: every process that reaches a listener may call, in a Pod every container"}, nil},
-		{"AZURE_ ignored", keys, azure, []string{"AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_FEDERATED_TOKEN_FILE: ignored, since the configuration file has identities"}, nil},
-		{"unknown variables", keys, []string{"TOKENBROKER_CACHE_SIZ=1", "TOKENBROKER_SOMETHING=1", "OTHER=1"}, []string{
-			"TOKENBROKER_CACHE_SIZ: no such setting, ignored; did you mean TOKENBROKER_CACHE_SIZE?",
-			"TOKENBROKER_SOMETHING: no such setting, ignored",
-		}, nil},
-		{"Kubernetes' variables", keys, []string{
-			"TOKENBROKER_SERVICE_HOST=10.0.0.1", "TOKENBROKER_SERVICE_PORT=80", "TOKENBROKER_SERVICE_PORT_HTTP=80", "TOKENBROKER_PORT=tcp://10.0.0.1:80",
-			"TOKENBROKER_PORT_80_TCP=tcp://10.0.0.1:80", "TOKENBROKER_PORT_80_TCP_ADDR=10.0.0.1", "TOKENBROKER_OPS_SERVICE_HOST=10.0.0.1",
-		}, nil, []string{
-			"TOKENBROKER_OPS_SERVICE_HOST: ignored: Kubernetes sets it for a Service",
-			"TOKENBROKER_PORT: ignored: Kubernetes sets it for a Service",
-			"TOKENBROKER_PORT_80_TCP: ignored: Kubernetes sets it for a Service",
-			"TOKENBROKER_PORT_80_TCP_ADDR: ignored: Kubernetes sets it for a Service",
-			"TOKENBROKER_SERVICE_HOST: ignored: Kubernetes sets it for a Service",
-			"TOKENBROKER_SERVICE_PORT: ignored: Kubernetes sets it for a Service",
-			"TOKENBROKER_SERVICE_PORT_HTTP: ignored: Kubernetes sets it for a Service",
-		}},
-		{"scope of a restricted route", keys + "routes: {defender: {access: read-only}, mde: {}, mde-legacy: {}, graph: {}}\ntokens: {scopes: [https://api.security.microsoft.com/.default]}", nil,
-			[]string{"tokens.scopes[0]: the token opens more than routes.defender lets through, and every caller may have it"}, nil},
-		{"scopes without effect", keys + "tokens: {hand_out: false, scopes: [https://x.example/.default]}", nil,
-			[]string{"tokens.scopes has no effect while tokens.hand_out is false"}, nil},
-		{"authority of another cloud", keys + "authority: https://login.microsoftonline.us", nil,
-			[]string{"routes defender, graph, mde, mde-legacy: the upstreams take tokens of https://login.microsoftonline.com, the authority is https://login.microsoftonline.us; set cloud"}, nil},
-		{"authority of nobody's", keys + "authority: https://127.0.0.1:8443", nil, nil, nil},
-		{"closed routes", keys + "routes: {defender: {access: read-only}, mde: {}, mde-legacy: {}}", nil, nil,
-			[]string{`route "graph": closed, because the configuration restricts routes and does not name it; add routes.graph to open it`}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			c := good(t, identity+tt.yaml, tt.env...)
-			if diff := cmp.Diff(c.Warnings, tt.want); diff != "" {
-				t.Errorf("warnings: %s", diff)
-			}
-			if diff := cmp.Diff(c.Notes, tt.notes); diff != "" {
-				t.Errorf("notes: %s", diff)
-			}
-		})
-	}
-}
-
-// TestEverySettingHasAVariable sets each setting by its variable and looks for
-// the difference that it makes.
-func TestEverySettingHasAVariable(t *testing.T) {
-	texts := map[string]string{
-		"listen.callers":                 "unix:/a.sock, 127.0.0.1:0",
-		"listen.ops":                     ":9",
-		"listen.unsafe_non_loopback":     "true",
-		"cloud":                          "gcc",
-		"authority":                      "https://127.0.0.1:8443",
-		"ca_file":                        "/ca",
-		"default_route":                  "graph",
-		"caller_key_file":                "/k",
-		"tokens.hand_out":                "false",
-		"tokens.scopes":                  "https://a.example/.default,https://b.example/.default",
-		"cache.size":                     "5",
-		"limits.request_body":            "1KiB",
-		"limits.read_header_timeout":     "1s",
-		"limits.read_timeout":            "1m",
-		"limits.entra_timeout":           "1s",
-		"limits.response_header_timeout": "1s",
-		"limits.grace":                   "1s",
-		"log.level":                      "debug",
-		"log.format":                     "text",
-	}
-	value := func(c *Config, path string) any {
-		for _, s := range settings(c) {
-			if s.path == path {
-				return s.value.Interface()
-			}
-		}
-		return nil
-	}
-	defaults := good(t, identity)
-	names := map[string]string{}
-	for _, s := range settings(new(Config)) {
-		name := variable(s.path)
-		names[name] = s.path
-		c := good(t, identity, name+"="+texts[s.path])
-		if cmp.Equal(value(c, s.path), value(defaults, s.path)) {
-			t.Errorf("%s=%s: %s is still %v", name, texts[s.path], s.path, value(c, s.path))
-		}
-		delete(texts, s.path)
-
-		if c := good(t, identity, name+"="); !cmp.Equal(value(c, s.path), value(defaults, s.path)) {
-			t.Errorf("%s set to nothing: %s is %v", name, s.path, value(c, s.path))
-		}
-	}
-	if len(texts) > 0 {
-		t.Errorf("no such settings: %v", maps.Keys(texts))
-	}
-	if want := "cache.size"; names["TOKENBROKER_CACHE_SIZE"] != want || len(names) != len(settings(new(Config))) {
-		t.Errorf("variables %v", names)
 	}
 }
 

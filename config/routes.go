@@ -95,11 +95,15 @@ func tableRules(set []Rule) []route.Rule {
 
 // addAll notes the faults that the table found. Each begins with its path.
 func (l *loader) addAll(err error) {
-	var joined interface{ Unwrap() []error }
-	if !errors.As(err, &joined) {
+	if err == nil {
 		return
 	}
-	for _, err := range joined.Unwrap() {
+	all := []error{err}
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
+		all = joined.Unwrap()
+	}
+	for _, err := range all {
 		path, text, _ := strings.Cut(message(err), ": ")
 		// An upstream that could not be read has a fault, and its scope is not known for that reason.
 		if section, ok := strings.CutSuffix(path, ".scope"); !ok || !l.faults.has(section+".upstream") {

@@ -59,7 +59,7 @@ func (c *Catalogue) Host(name string) (*Host, bool) {
 type Builtin struct {
 	Name  string
 	Host  *Host
-	Paths []string // patterns of the only paths that it opens; empty: every path
+	Paths []string // Host's
 }
 
 // Builtin lists the built-in routes of a cloud. Where the cloud has no host for
@@ -71,12 +71,7 @@ func (c *Catalogue) Builtin(cloud entra.Cloud) []Builtin {
 		if h.Route == "" || !slices.Contains(h.Clouds, cloud) {
 			continue
 		}
-		b := Builtin{Name: h.Route, Host: h}
-		if h.Graph != "" {
-			// A token for Graph opens mail and files as well.
-			b.Paths = []string{"/v1.0/security/**", "/beta/security/**"}
-		}
-		routes = append(routes, b)
+		routes = append(routes, Builtin{Name: h.Route, Host: h, Paths: h.Paths()})
 	}
 	return routes
 }

@@ -52,6 +52,15 @@ func (h *Host) Scopes() []entra.Scope {
 	return scopes
 }
 
+// Paths lists the patterns of the only paths that a built-in route opens at this
+// host; nil: every path. A token for Graph can open mail and files as well.
+func (h *Host) Paths() []string {
+	if h.Graph == "" {
+		return nil
+	}
+	return []string{"/v1.0/security/**", "/beta/security/**"}
+}
+
 // ScopeFor returns the scope of the token for a path, decoded, as the upstream
 // reads it. One host serves two resource applications, and a token for one is
 // refused by the other, so it is the path that decides. None means that the

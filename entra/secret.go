@@ -24,9 +24,10 @@ type Secret struct {
 // sealed is what lies behind a Secret. The fields but value are prebuilt for a
 // token's hot path and empty for any other secret.
 type sealed struct {
-	value  string
-	header []string // the Authorization header's value
-	member string   // the start of a token answer, see Token.AppendMembers
+	value       string
+	fingerprint string
+	header      []string // the Authorization header's value
+	member      string   // the start of a token answer, see Token.AppendMembers
 }
 
 // NewSecret seals value. The empty string gives the zero Secret.
@@ -57,7 +58,14 @@ func (s Secret) Fingerprint() string {
 	if s.box == nil {
 		return ""
 	}
-	sum := sha256.Sum256([]byte((*s.box).value))
+	if known := (*s.box).fingerprint; known != "" {
+		return known
+	}
+	return fingerprint((*s.box).value)
+}
+
+func fingerprint(value string) string {
+	sum := sha256.Sum256([]byte(value))
 	return hex.EncodeToString(sum[:6])
 }
 

@@ -25,9 +25,10 @@ func NewToken(access string, scope Scope, expiresOn, refreshOn time.Time) (Token
 	quotedScope, _ := json.Marshal(string(scope))
 	return Token{
 		Access: seal(&sealed{
-			value:  access,
-			header: []string{"Bearer " + access},
-			member: `"access_token":"` + access + `","token_type":"Bearer","scope":` + string(quotedScope),
+			value:       access,
+			fingerprint: fingerprint(access),
+			header:      []string{"Bearer " + access},
+			member:      `"access_token":"` + access + `","token_type":"Bearer","scope":` + string(quotedScope),
 		}),
 		Scope:     scope,
 		ExpiresOn: expiresOn,

@@ -57,7 +57,7 @@ func isLocal(name string) bool {
 	case "Authorization", "Cookie", "Cookie2", // the route's token speaks for the caller, nothing else does
 		"Idempotency-Key", "X-Idempotency-Key", // http.Transport sends a POST that carries one again
 		"X-Broker-Key", "X-Identity-Header", "X-User-Assertion", "Secret", // keys to this broker, users' tokens
-		"Forwarded", "Upgrade", "Http2-Settings",
+		"Forwarded", "Connection", "Upgrade", "Http2-Settings", // ReverseProxy puts an offer of h2c back
 		"Accept-Encoding": // links are rewritten in plain JSON, and a compressed answer could only be passed on
 		return true
 	}

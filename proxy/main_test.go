@@ -4,8 +4,8 @@ import (
 	"bufio"
 	"context"
 	"crypto/x509"
-	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"tokenbroker/defender"
@@ -47,6 +48,9 @@ func upstream(t *testing.T, handler http.HandlerFunc, options ...func(*httptest.
 }
 
 func http2(server *httptest.Server) { server.EnableHTTP2 = true }
+
+// quiet keeps a server from writing of what the test does to it.
+func quiet(server *httptest.Server) { server.Config.ErrorLog = log.New(io.Discard, "", 0) }
 
 // transportTo makes the proxy's own transport, which trusts the upstream.
 func transportTo(t *testing.T, up *httptest.Server) *http.Transport {
@@ -198,14 +202,20 @@ func call(t *testing.T, method, target, body string, header ...string) (*http.Re
 	return res, string(got)
 }
 
-// raw sends bytes to a server and reads the answer to them.
-func raw(t *testing.T, serverURL, request string) *http.Response {
+func dial(t *testing.T, serverURL string) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(serverURL, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// raw sends bytes to a server and reads the answer to them.
+func raw(t *testing.T, serverURL, request string) *http.Response {
+	t.Helper()
+	conn := dial(t, serverURL)
 	if _, err := io.WriteString(conn, request); err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +227,34 @@ func raw(t *testing.T, serverURL, request string) *http.Response {
 	return res
 }
 
-// errorOf decodes one of our answers.
+// errorKind is what one of our answers says of itself; empty: it is none.
 func errorKind(res *http.Response) string { return res.Header.Get("X-Token-Broker-Error") }
 
-var errTest = errors.New("as the test wants it")
+// sameToken gives one token, whatever was refused.
+func sameToken(_ context.Context, req entra.Request) (entra.Token, error) {
+	return entra.NewToken("token-1", req.Scope, time.Now().Add(time.Hour), time.Time{})
+}
+
+// failing gives no token.
+func failing(kind entra.Kind) entra.SourceFunc {
+	return func(context.Context, entra.Request) (entra.Token, error) {
+		return entra.Token{}, entra.Errorf(kind, "test", "as the test wants it")
+	}
+}
+
+// inClear resolves to upstreams without TLS.
+func inClear(resolve func(route.Target) (route.Call, error)) func(route.Target) (route.Call, error) {
+	return func(target route.Target) (route.Call, error) {
+		call, err := resolve(target)
+		if err != nil {
+			return call, err
+		}
+		r, up := *call.Route, *call.Route.Upstream
+		up.Scheme = "http"
+		r.Upstream, call.Route = &up, &r
+		return call, nil
+	}
+}
+
+// sameSecret compares secrets by their bytes: Equal takes two zero ones for different.
+var sameSecret = cmp.Comparer(func(a, b entra.Secret) bool { return a.Reveal() == b.Reveal() })

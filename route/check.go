@@ -38,10 +38,10 @@ func (t *Table) routeFaults(r *Route) (faults []error) {
 	switch u := r.Upstream; {
 	case u == nil, u.Scheme != "https", u.Hostname() == "", u.User != nil, u.RawQuery != "", u.Fragment != "":
 		add("upstream", "want https://host")
-	case r.Host != nil && strings.Trim(u.Path, "/") != "":
-		add("upstream", "want https://%s alone: the path is part of each call", u.Host)
-	case u.Path != "":
-		if _, why := decode(u.EscapedPath()); why != "" {
+	case strings.Trim(u.Path, "/") != "":
+		if _, known := t.catalogue.Host(u.Hostname()); known {
+			add("upstream", "want https://%s alone: the path is part of each call", u.Host)
+		} else if _, why := decode(u.EscapedPath()); why != "" {
 			add("upstream", "path %s: %s", entra.Quote(u.EscapedPath()), why)
 		}
 	}

@@ -82,12 +82,12 @@ func (t *Table) scopeFor(r *Route, path Path) (entra.Scope, error) {
 			serving = append(serving, other)
 		}
 	}
-	remedy := "no route's upstream does"
+	remedy := "nor does any other route's upstream"
 	if len(serving) > 0 {
 		remedy = "call it by route " + routeNames(serving)
 	}
 	// Not NotFound: to a Defender client a 404 is an empty result.
-	return "", entra.Errorf(entra.Invalid, "route.resolve", "route %q: its upstream, %s, serves no API at %s; %s",
+	return "", entra.Errorf(entra.Invalid, "route.resolve", "route %q: %s serves no API at %s; %s",
 		r.Name, r.Host.Name, entra.Quote(path.Raw()), remedy)
 }
 

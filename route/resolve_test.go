@@ -52,15 +52,16 @@ func TestResolveNamesTheRouteThatServesThePath(t *testing.T) {
 		route, path string
 		want        string
 	}{
-		{entra.GCC, "defender", "/api/machines", `route "defender": its upstream, api-gcc.security.microsoft.us, serves no API at "/api/machines"; call it by route mde`},
+		{entra.GCC, "defender", "/api/machines", `route "defender": api-gcc.security.microsoft.us serves no API at "/api/machines"; call it by route mde`},
 		{entra.GCC, "mde", "/api/incidents", "call it by route defender"},
 		{entra.DoD, "defender", "/api/alerts/1", "call it by route mde"},
 		{entra.Public, "mde", "/api/v1.0/AdvancedHunting/run", "call it by route defender"},
 		{entra.Public, "graph", "/api/machines", "call it by route defender, mde, mde-legacy"},
 		{entra.Public, "defender", "/v1.0/security/incidents", "call it by route graph"},
-		{entra.Public, "defender", "/", "no route's upstream does"},
+		{entra.Public, "defender", "/", "nor does any other route's upstream"},
 	} {
-		table := newTable(t, builtin(t, tt.cloud))
+		gateway := route.Route{Name: "gateway", Upstream: upstream(t, "https://gateway.example"), Scope: mde} // nobody knows what it serves
+		table := newTable(t, append(builtin(t, tt.cloud), gateway))
 		_, err := table.Resolve(route.Target{Route: tt.route, Method: "GET", Path: tt.path})
 		wantError(t, err, entra.Invalid, tt.want)
 		_, err = table.ResolveToken(route.Ask{Route: tt.route, Path: tt.path})

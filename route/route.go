@@ -75,7 +75,7 @@ type Identity struct {
 // Route leads to an upstream, with the tokens of one identity.
 type Route struct {
 	Name     string
-	Upstream *url.URL       // https; a path is what every call's path is appended to
+	Upstream *url.URL       // https; it can have a path, to which those of the calls are appended, and which no rule sees
 	Identity string         // by name; empty: the default identity
 	Scope    entra.Scope    // empty: by the call's path, from Host
 	Host     *defender.Host // the upstream in the catalogue; nil: NewTable looks for it, and leaves nil where it is not there
@@ -89,6 +89,13 @@ type Route struct {
 // Such a token is not for handing out.
 func (r *Route) Restricted() bool {
 	return r.Access != Full || len(r.Allow) > 0 || len(r.Deny) > 0
+}
+
+// narrowed reports whether the configuration restricts the route: more than the
+// built-in one is restricted that leads to the same host.
+func (r *Route) narrowed() bool {
+	builtin := r.Host != nil && slices.EqualFunc(r.Allow, r.Host.Paths(), func(rule Rule, path string) bool { return rule.String() == path })
+	return r.Access != Full || len(r.Deny) > 0 || len(r.Allow) > 0 && !builtin
 }
 
 // Scopes lists the scopes that the route's calls can need, that of its own

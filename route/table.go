@@ -35,25 +35,7 @@ type Table struct {
 // whose calls have the same token.
 func NewTable(cfg Config) (*Table, error) {
 	t := &Table{catalogue: cfg.Catalogue, closed: make(map[string]string), users: make(map[entra.Scope][]*Route)}
-	faults := t.addIdentities(cfg.Identities)
-	restricts := slices.ContainsFunc(cfg.Routes, func(r Route) bool { return !r.Optional && r.Restricted() })
-	for _, r := range cfg.Routes {
-		if r.Identity == "" && t.byDefault != nil {
-			r.Identity = t.byDefault.Name
-		}
-		if r.Host == nil && r.Upstream != nil {
-			r.Host, _ = cfg.Catalogue.Host(r.Upstream.Hostname())
-		}
-		switch {
-		case r.Optional && restricts:
-			t.closed[r.Name] = "the configuration restricts routes and does not name it; add routes." + r.Name + " to open it"
-		case r.Optional && r.Identity == "":
-			t.closed[r.Name] = "no identity is the default; name one in routes." + r.Name + ".identity to open it"
-		default:
-			faults = append(faults, t.routeFaults(&r)...)
-			t.routes = append(t.routes, &r)
-		}
-	}
+	faults := slices.Concat(t.addIdentities(cfg.Identities), t.addRoutes(cfg.Routes))
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
@@ -77,6 +59,33 @@ func (t *Table) addIdentities(identities []Identity) (faults []error) {
 		t.byDefault = t.identities[0]
 	default:
 		t.byDefault = t.identity("default")
+	}
+	return faults
+}
+
+// addRoutes adds the routes, with what they leave to the defaults filled in.
+func (t *Table) addRoutes(given []Route) (faults []error) {
+	routes := slices.Clone(given)
+	for i := range routes {
+		r := &routes[i]
+		if r.Identity == "" && t.byDefault != nil {
+			r.Identity = t.byDefault.Name
+		}
+		if r.Host == nil && r.Upstream != nil {
+			r.Host, _ = t.catalogue.Host(r.Upstream.Hostname())
+		}
+	}
+	restricts := slices.ContainsFunc(routes, func(r Route) bool { return !r.Optional && r.narrowed() })
+	for i := range routes {
+		switch r := &routes[i]; {
+		case r.Optional && restricts:
+			t.closed[r.Name] = "the configuration restricts routes and does not name it; add routes." + r.Name + " to open it"
+		case r.Optional && r.Identity == "":
+			t.closed[r.Name] = "no identity is the default; name one in routes." + r.Name + ".identity to open it"
+		default:
+			faults = append(faults, t.routeFaults(r)...)
+			t.routes = append(t.routes, r)
+		}
 	}
 	return faults
 }

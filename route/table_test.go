@@ -13,7 +13,7 @@ import (
 func TestNewTableReportsAllFaultsAtOnce(t *testing.T) {
 	_, err := route.NewTable(route.Config{
 		Catalogue:  catalogue(t),
-		Identities: []route.Identity{identity("soc"), identity("soc"), identity("a/b"), identity("lab")},
+		Identities: []route.Identity{identity("soc"), identity("soc"), identity("a/b"), identity(".."), identity("lab")},
 		Routes: []route.Route{
 			{Name: "../x", Upstream: upstream(t, "https://api.security.microsoft.com"), Identity: "soc"},
 			{Name: "nowhere", Identity: "soc", Scope: xdr},
@@ -42,6 +42,7 @@ func TestNewTableReportsAllFaultsAtOnce(t *testing.T) {
 	want := []string{
 		"identities.soc: two identities of this name",
 		`identities: "a/b": a name is letters, digits, dots, hyphens and underscores, and starts with a letter or a digit`,
+		`identities: "..": a name is letters, digits, dots, hyphens and underscores, and starts with a letter or a digit`,
 		`routes: "../x": a name is letters, digits, dots, hyphens and underscores, and starts with a letter or a digit`,
 		"routes.nowhere.upstream: want https://host",
 		"routes.plain.upstream: want https://host",
@@ -50,8 +51,8 @@ func TestNewTableReportsAllFaultsAtOnce(t *testing.T) {
 		"routes.deep.upstream: want https://api.security.microsoft.com alone: the path is part of each call",
 		`routes.dots.upstream: path "/a/../b": dot segments are refused`,
 		"routes.scopeless.scope: the catalogue does not know the upstream, so name the scope of its tokens",
-		`routes.stranger.identity: no identity "who"; there are: soc, soc, a/b, lab`,
-		"routes.anybody.identity: no identity is the default, so name one of: soc, soc, a/b, lab",
+		`routes.stranger.identity: no identity "who"; there are: soc, soc, a/b, .., lab`,
+		"routes.anybody.identity: no identity is the default, so name one of: soc, soc, a/b, .., lab",
 		`routes.rules.allow[1].methods: "get": want a method in upper case, such as GET`,
 		`routes.rules.deny[0].methods: "": want a method in upper case, such as GET`,
 		"routes.rules.deny[0].path: want a pattern, such as /api/incidents/**",
@@ -68,12 +69,14 @@ func TestNewTableWantsAnIdentity(t *testing.T) {
 }
 
 func TestTableLooksUpstreamsUpInTheCatalogue(t *testing.T) {
+	gcc, _ := catalogue(t).Host("api-gcc.securitycenter.microsoft.us")
 	table := newTable(t, []route.Route{
 		{Name: "known", Upstream: upstream(t, "https://API.Security.Microsoft.com:443/")},
 		{Name: "gateway", Upstream: upstream(t, "https://gateway.example/defender"), Scope: mde},
+		{Name: "replaced", Upstream: upstream(t, "https://gateway.example/mde"), Host: gcc},
 		{Name: "override", Upstream: upstream(t, "https://api.security.microsoft.com"), Scope: graph},
 	})
-	want := map[string][]entra.Scope{"known": {xdr, mde}, "gateway": {mde}, "override": {graph}}
+	want := map[string][]entra.Scope{"known": {xdr, mde}, "gateway": {mde}, "replaced": {gcc.MDE}, "override": {graph}}
 	got := map[string][]entra.Scope{}
 	for _, r := range table.Routes() {
 		got[r.Name] = r.Scopes()
@@ -123,14 +126,33 @@ func TestRestrictedRouteClosesTheOptionalOnes(t *testing.T) {
 	}
 }
 
-// Built-in graph is restricted to its two trees, whatever the configuration.
-func TestOptionalRoutesOwnRestrictionClosesNothing(t *testing.T) {
-	table := newTable(t, configured(t, builtin(t, entra.Public), "defender", func(*route.Route) {}))
-	if got := names(table.Routes()); got != "defender mde mde-legacy graph" {
-		t.Errorf("open: %s", got)
+// Built-in graph is restricted to its two trees, whether or not the
+// configuration names it.
+func TestRestrictionOfABuiltinRouteClosesNothing(t *testing.T) {
+	for _, name := range []string{"defender", "graph"} {
+		table := newTable(t, configured(t, builtin(t, entra.Public), name, func(*route.Route) {}))
+		if got := names(table.Routes()); got != "defender mde mde-legacy graph" {
+			t.Errorf("%s is named, open: %s", name, got)
+		}
+		if r, err := table.Route("graph"); err != nil || !r.Restricted() {
+			t.Errorf("graph: got %+v, %v", r, err)
+		}
 	}
-	if r, err := table.Route("graph"); err != nil || !r.Restricted() {
-		t.Errorf("graph: got %+v, %v", r, err)
+}
+
+func TestRestrictedGraphClosesTheOptionalRoutes(t *testing.T) {
+	for name, change := range map[string]func(*route.Route){
+		"read-only":   func(r *route.Route) { r.Access = route.ReadOnly },
+		"deny":        func(r *route.Route) { r.Deny = rules(t, "/beta/**") },
+		"one method":  func(r *route.Route) { r.Allow[0].Methods = []string{"GET"} },
+		"other paths": func(r *route.Route) { r.Allow = rules(t, "/v1.0/security/incidents/**") },
+		"another host": func(r *route.Route) { // which the catalogue does not know
+			r.Host, r.Upstream, r.Scope = nil, upstream(t, "https://gateway.example"), graph
+		},
+	} {
+		if got := names(newTable(t, configured(t, builtin(t, entra.Public), "graph", change)).Routes()); got != "graph" {
+			t.Errorf("%s, open: %s", name, got)
+		}
 	}
 }
 

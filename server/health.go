@@ -16,11 +16,11 @@ func (s *Server) Ops() http.Handler {
 		writeHealth(w, http.StatusOK, health{Status: "alive"})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		status, h := s.health()
+		var tokens any
 		if s.cfg.Status != nil {
-			h.Identities = s.cfg.Status()
+			tokens = s.cfg.Status()
 		}
-		writeHealth(w, status, h)
+		s.writeReadiness(w, tokens)
 	})
 	mux.Handle("GET /healthz", s.Healthz())
 	mux.Handle("GET /metrics", s.metrics.handler())
@@ -29,28 +29,27 @@ func (s *Server) Ops() http.Handler {
 
 // Healthz answers /healthz on either listener: the verdict of readiness alone.
 func (s *Server) Healthz() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		status, h := s.health()
-		writeHealth(w, status, h)
-	})
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { s.writeReadiness(w, nil) })
 }
 
 type health struct {
-	Status     string `json:"status"`
-	Identities any    `json:"tokens,omitempty"`
+	Status string `json:"status"`
+	Tokens any    `json:"tokens,omitempty"` // from Config.Status
 }
 
-func (s *Server) health() (int, health) {
+func (s *Server) writeReadiness(w http.ResponseWriter, tokens any) {
 	if s.draining.Load() {
-		return http.StatusServiceUnavailable, health{Status: "draining"}
+		writeHealth(w, http.StatusServiceUnavailable, health{"draining", tokens})
+		return
 	}
-	return http.StatusOK, health{Status: "ready"}
+	writeHealth(w, http.StatusOK, health{"ready", tokens})
 }
 
 func writeHealth(w http.ResponseWriter, status int, h health) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	body, _ := json.MarshalIndent(h, "", "  ")
-	_, _ = w.Write(append(body, '\n'))
+	body := json.NewEncoder(w)
+	body.SetIndent("", "  ")
+	_ = body.Encode(h) // fails only when the prober left
 }

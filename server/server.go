@@ -20,21 +20,23 @@ import (
 )
 
 const (
-	idleTimeout    = 2 * time.Minute // a caller's idle keep-alive connection
+	idleTimeout    = 2 * time.Minute // of a caller's keep-alive connection
 	maxHeaderBytes = 32 << 10        // an on-behalf-of assertion with many groups fits
+	lastWords      = time.Second     // for handlers whose connections were cut, to note how they ended
 )
 
 // Config is what a [Server] needs.
 type Config struct {
 	Guard  *guard.Guard
 	Logger *slog.Logger
-	// Status is what /readyz shows beside the verdict: no secrets. Nil: nothing.
+	// Status is what /readyz shows beside the verdict, as JSON: no secrets.
+	// Nil: nothing.
 	Status func() any
 	// Counters are figures that other packages keep and /metrics shows.
 	Counters []Counter
 
 	ReadHeaderTimeout time.Duration // time to send the header; zero: 5 s
-	ReadTimeout       time.Duration // time to send header and body; zero: as long as bytes keep coming
+	ReadTimeout       time.Duration // time to send the body; zero: as long as bytes keep coming
 	Grace             time.Duration // time to drain; zero: 20 s
 }
 
@@ -62,57 +64,49 @@ func New(cfg Config) *Server {
 	return &Server{cfg: cfg, metrics: newMetrics(cfg.Counters)}
 }
 
-// Serve answers on all listeners until ctx ends; then it reports not ready,
-// lets the requests in flight end within the grace period, and closes what is
-// left. It owns the listeners. A drain in time is no error.
+// Serve answers on all listeners until ctx ends or one of them fails. Then it
+// reports not ready, refuses new connections, lets the requests in flight end
+// within the grace period, and cuts off what is left. It owns the listeners. A
+// drain in time is no error.
 func (s *Server) Serve(ctx context.Context, callers []Listener, ops ...net.Listener) error {
-	// Requests live longer than ctx: its end starts the drain, not their death.
-	requests, kill := context.WithCancel(context.WithoutCancel(ctx))
-	defer kill()
-
-	var servers []*http.Server
-	failed := make(chan error, len(callers)+1)
-	var running sync.WaitGroup
-	start := func(l net.Listener, h http.Handler) {
-		srv := &http.Server{
-			Handler:           h,
-			ReadHeaderTimeout: s.cfg.ReadHeaderTimeout,
-			ReadTimeout:       s.cfg.ReadTimeout,
-			IdleTimeout:       idleTimeout,
-			MaxHeaderBytes:    maxHeaderBytes,
-			BaseContext:       func(net.Listener) context.Context { return requests },
-			ErrorLog:          slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
-		}
-		servers = append(servers, srv)
-		running.Go(func() {
-			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				failed <- err
-			}
-		})
-	}
+	// Requests outlive ctx: its end begins the drain.
+	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	run := running{failed: make(chan error, len(callers)+len(ops))}
 	for _, l := range callers {
-		start(l.Listener, l.Handler)
+		run.start(requests, s.httpServer(l.Handler), l.Listener)
 	}
-	opsFrom := len(servers)
+	doors := run.servers
 	for _, l := range ops {
-		start(l, s.Ops())
+		run.start(requests, s.httpServer(s.Ops()), l)
 	}
 
 	var cause error
 	select {
 	case <-ctx.Done():
-	case cause = <-failed:
+	case cause = <-run.failed:
 	}
 	s.draining.Store(true)
 	s.cfg.Logger.Info("draining", "grace_s", int(s.cfg.Grace.Seconds()))
-	drained := s.drain(requests, servers[:opsFrom])
-	kill()
-	// The probes are answered to the end, so that the drain can be watched.
-	for _, srv := range servers {
-		_ = srv.Close()
+	overrun := s.drain(requests, doors)
+	// The probes are answered until here, so that the drain can be watched.
+	run.close()
+	cut()
+	run.wait()
+	return errors.Join(cause, overrun)
+}
+
+func (s *Server) httpServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: s.cfg.ReadHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		// No ReadTimeout: net/http takes the end of it for the end of the caller,
+		// and cancels a request whose answer takes longer. See [upload].
+		DisableGeneralOptionsHandler: true, // "OPTIONS *" passes admission like the rest
+		ErrorLog:                     slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelWarn),
 	}
-	running.Wait()
-	return errors.Join(cause, drained)
 }
 
 // drain waits for the requests in flight, for the grace period at most.
@@ -129,4 +123,52 @@ func (s *Server) drain(ctx context.Context, servers []*http.Server) error {
 		return entra.Errorf(entra.Timeout, "server.drain", "requests still in flight after the grace period of %s were cut off", s.cfg.Grace)
 	}
 	return nil
+}
+
+// running are the servers that run, and the owner of their goroutines.
+type running struct {
+	servers []*http.Server
+	failed  chan error     // of listeners; holds one of each
+	loops   sync.WaitGroup // one for each listener
+	conns   sync.WaitGroup // one for each connection
+}
+
+// start serves a listener's requests, all of them with a context below ctx.
+func (r *running) start(ctx context.Context, srv *http.Server, l net.Listener) {
+	srv.BaseContext = func(net.Listener) context.Context { return ctx }
+	srv.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			r.conns.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			r.conns.Done()
+		}
+	}
+	r.servers = append(r.servers, srv)
+	r.loops.Go(func() {
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			r.failed <- entra.Errorf(entra.Internal, "server.listen", "listener %s: %w", l.Addr(), err)
+		}
+	})
+}
+
+func (r *running) close() {
+	for _, srv := range r.servers {
+		_ = srv.Close()
+	}
+}
+
+// wait waits for the goroutines of listeners and connections. A handler that
+// does not end with its request's context is not waited for long.
+func (r *running) wait() {
+	r.loops.Wait() // from here on there are no new connections
+	gone := make(chan struct{})
+	go func() {
+		r.conns.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+	case <-time.After(lastWords):
+	}
 }

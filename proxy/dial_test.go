@@ -1,0 +1,184 @@
+package proxy_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"tokenbroker/proxy"
+)
+
+func TestProxySharesUpstreamConnections(t *testing.T) {
+	const (
+		callers, requests = 32, 2000
+		most              = 64
+	)
+	for _, protocol := range []struct {
+		name    string
+		options []func(*httptest.Server)
+	}{{"HTTP/1.1", nil}, {"HTTP/2.0", []func(*httptest.Server){http2}}} {
+		t.Run(protocol.name, func(t *testing.T) {
+			var handshakes atomic.Int32
+			counting := func(server *httptest.Server) {
+				server.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+					handshakes.Add(1)
+					return nil, nil
+				}}
+			}
+			up := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.WriteString(w, r.Proto)
+			}, append(protocol.options, counting)...)
+			b := start(t, up)
+			local := client(t)
+			var (
+				next atomic.Int32
+				wait sync.WaitGroup
+			)
+			for range callers {
+				wait.Go(func() {
+					for next.Add(1) <= requests {
+						req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, b.URL+"/proxy/defender/api/incidents", nil)
+						res, err := local.Do(req)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						if body, _ := io.ReadAll(res.Body); res.StatusCode != 200 || string(body) != protocol.name {
+							t.Errorf("got %d %s", res.StatusCode, body)
+						}
+						res.Body.Close()
+					}
+				})
+			}
+			wait.Wait()
+			if got := handshakes.Load(); got > most {
+				t.Errorf("%d handshakes for %d requests of %d callers, want at most %d", got, requests, callers, most)
+			}
+		})
+	}
+}
+
+func TestUpstreamFailures(t *testing.T) {
+	silent := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	for _, tc := range []struct {
+		name    string
+		handler http.HandlerFunc
+		change  func(t *testing.T, transport *http.Transport)
+		status  int
+		kind    string
+		message string
+	}{
+		{"late", silent, func(_ *testing.T, transport *http.Transport) {
+			transport.ResponseHeaderTimeout = 10 * time.Millisecond
+		}, 504, "timeout", "timeout awaiting response headers"},
+		{"not there", nil, func(_ *testing.T, transport *http.Transport) {
+			transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
+				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: fmt.Errorf("connection refused")}
+			}
+		}, 502, "upstream", "connection refused"},
+		{"not trusted", nil, func(_ *testing.T, transport *http.Transport) {
+			transport.TLSClientConfig.RootCAs = x509.NewCertPool()
+		}, 502, "upstream", "name the issuer's certificate in ca_file"},
+		{"too old a TLS", nil, func(_ *testing.T, transport *http.Transport) {
+			transport.TLSClientConfig.MaxVersion = tls.VersionTLS11
+		}, 502, "upstream", "the connection broke off"},
+		{"hanging up", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, nil, 502, "upstream", "the connection broke off"},
+		{"not speaking HTTP", hijacked("canary: canary\r\n\r\n"), nil, 502, "upstream", "was no HTTP"},
+		{"switching protocols", hijacked("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"), nil, 502, "upstream", "switched protocols"},
+		{"behind a proxy that refuses", nil, func(t *testing.T, transport *http.Transport) {
+			refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(http.StatusProxyAuthRequired)
+			}))
+			t.Cleanup(refusing.Close)
+			refusingURL, err := url.Parse(refusing.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			transport.Proxy = http.ProxyURL(refusingURL)
+		}, 502, "upstream", "answers CONNECT with 407"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if tc.handler == nil {
+				tc.handler = func(http.ResponseWriter, *http.Request) { t.Error("reached") }
+			}
+			up := upstream(t, tc.handler, quiet)
+			transport := transportTo(t, up)
+			if tc.change != nil {
+				tc.change(t, transport)
+			}
+			b := start(t, up, func(cfg *proxy.Config) { cfg.Transport = transport })
+			res, body := b.call(t, "GET", "/proxy/defender/api/incidents", "")
+			if res.StatusCode != tc.status || errorKind(res) != tc.kind || !strings.Contains(body, tc.message) {
+				t.Errorf("got %d %s %s, want %d %s with %q", res.StatusCode, errorKind(res), body, tc.status, tc.kind, tc.message)
+			}
+			if strings.Contains(body, "canary") || strings.Contains(body, "token-1") {
+				t.Errorf("the answer repeats what it must not: %s", body)
+			}
+			if trail := <-b.trails; trail.Failure == nil || trail.Failure.Kind.String() != tc.kind {
+				t.Errorf("trail: %+v", trail)
+			}
+		})
+	}
+}
+
+func TestTunnelThroughAForwardProxy(t *testing.T) {
+	up := upstream(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "fine") })
+	var connects atomic.Int32
+	tunnel := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		connects.Add(1)
+		if r.Method != http.MethodConnect || r.Header.Get("Authorization") != "" {
+			t.Errorf("the forward proxy got %s %v", r.Method, r.Header)
+		}
+		there, err := net.Dial("tcp", r.Host)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		w.WriteHeader(http.StatusOK)
+		here, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		var both sync.WaitGroup
+		both.Go(func() { _, _ = io.Copy(there, here); there.Close() })
+		both.Go(func() { _, _ = io.Copy(here, there); here.Close() })
+		both.Wait()
+	}))
+	t.Cleanup(tunnel.Close)
+	tunnelURL, err := url.Parse(tunnel.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := transportTo(t, up)
+	transport.Proxy = http.ProxyURL(tunnelURL)
+	b := start(t, up, func(cfg *proxy.Config) { cfg.Transport = transport })
+	res, body := b.call(t, "GET", "/proxy/defender/api/incidents", "")
+	if res.StatusCode != 200 || body != "fine" || connects.Load() != 1 {
+		t.Errorf("got %d %s after %d CONNECTs", res.StatusCode, body, connects.Load())
+	}
+	transport.CloseIdleConnections()
+}
+
+// hijacked answers with bytes of its own.
+func hijacked(answer string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, answer)
+	}
+}

@@ -1,0 +1,253 @@
+package server_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"tokenbroker/entra"
+	"tokenbroker/guard"
+	"tokenbroker/server"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	key    = "caller-key-canary-0123456789"
+	secret = "query-and-header-canary"
+)
+
+// logLines is where a logger writes to and a test reads from, line by line.
+type logLines chan string
+
+func (l logLines) Write(p []byte) (int, error) {
+	l <- string(p)
+	return len(p), nil
+}
+
+// next waits for the next line whose message is msg, and returns it decoded.
+func (l logLines) next(t *testing.T, msg string) map[string]any {
+	t.Helper()
+	for {
+		select {
+		case text := <-l:
+			var line map[string]any
+			if err := json.Unmarshal([]byte(text), &line); err != nil {
+				t.Fatalf("log line %q: %v", text, err)
+			}
+			if line["msg"] == msg {
+				return line
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("no log line %q", msg)
+		}
+	}
+}
+
+// broker is a server that runs, on real listeners unless it is told others.
+type broker struct {
+	callers, ops string // addresses
+	log          logLines
+	client       *http.Client
+
+	stop func()       // begins the drain
+	done <-chan error // what Serve returned
+}
+
+// run starts a server and stops it at the test's end.
+func run(t *testing.T, cfg server.Config, mounts func(*server.Server) []server.Mount) *broker {
+	t.Helper()
+	return runOn(t, cfg, mounts, listen(t, "tcp4", "127.0.0.1:0"), listen(t, "tcp4", "127.0.0.1:0"))
+}
+
+func runOn(t *testing.T, cfg server.Config, mounts func(*server.Server) []server.Mount, callers, ops net.Listener) *broker {
+	t.Helper()
+	log := make(logLines, 1024)
+	cfg.Logger = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	if cfg.Guard == nil {
+		cfg.Guard = guard.New(guard.Config{})
+	}
+	s := server.New(cfg)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	b := &broker{
+		callers: callers.Addr().String(), ops: ops.Addr().String(), log: log, stop: stop, done: done,
+		client: &http.Client{
+			Transport: &http.Transport{DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+				if addr == "socket:80" {
+					return new(net.Dialer).DialContext(ctx, callers.Addr().Network(), callers.Addr().String())
+				}
+				return new(net.Dialer).DialContext(ctx, "tcp", addr)
+			}},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+	go func() { done <- s.Serve(ctx, []server.Listener{{Listener: callers, Handler: s.Handler(mounts(s)...)}}, ops) }()
+	t.Cleanup(func() {
+		b.client.CloseIdleConnections()
+		stop()
+		<-done
+	})
+	return b
+}
+
+// drained waits until Serve returns, and returns what it did.
+func (b *broker) drained(t *testing.T) error {
+	t.Helper()
+	select {
+	case err := <-b.done:
+		b.done = closed() // the cleanup waits too
+		return err
+	case <-time.After(10 * time.Second):
+		t.Fatal("the server goes on")
+		return nil
+	}
+}
+
+func closed() <-chan error {
+	c := make(chan error)
+	close(c)
+	return c
+}
+
+func listen(t *testing.T, network, address string) net.Listener {
+	t.Helper()
+	l, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// answer is a response that was read to its end.
+type answer struct {
+	*http.Response
+	body string
+}
+
+// problem decodes the body.
+func (a answer) problem(t *testing.T) map[string]any {
+	t.Helper()
+	if got, want := a.Header.Get("Content-Type"), "application/problem+json"; got != want {
+		t.Errorf("got Content-Type %q, want %q", got, want)
+	}
+	var p map[string]any
+	if err := json.Unmarshal([]byte(a.body), &p); err != nil {
+		t.Fatalf("body %q: %v", a.body, err)
+	}
+	return p
+}
+
+// do sends a request to the callers' listener; headers are "Name: value".
+func (b *broker) do(t *testing.T, method, target string, headers ...string) answer {
+	t.Helper()
+	a, err := b.try(t, method, "http://"+b.callers+target, headers...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// get sends a GET to the operators' listener.
+func (b *broker) probe(t *testing.T, path string) answer {
+	t.Helper()
+	a, err := b.try(t, http.MethodGet, "http://"+b.ops+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func (b *broker) try(t *testing.T, method, url string, headers ...string) (answer, error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		req.Header.Add(name, value)
+	}
+	res, err := b.client.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	return answer{res, string(body)}, err
+}
+
+// raw sends bytes as they stand on a connection of its own and returns the
+// one answer.
+func (b *broker) raw(t *testing.T, request string) answer {
+	t.Helper()
+	conn := b.dial(t)
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatal(err)
+	}
+	return readAnswer(t, bufio.NewReader(conn), request)
+}
+
+func (b *broker) dial(t *testing.T) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", b.callers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func readAnswer(t *testing.T, r *bufio.Reader, request string) answer {
+	t.Helper()
+	method, _, _ := strings.Cut(request, " ")
+	res, err := http.ReadResponse(r, &http.Request{Method: method})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Fatal(err)
+	}
+	return answer{res, string(body)}
+}
+
+// at is a mount of the broker's own kind.
+func at(path string, h http.HandlerFunc, methods ...string) server.Mount {
+	return server.Mount{
+		Name: strings.Trim(path, "/*"), Path: path, Methods: methods, Handler: h,
+		Keys: guard.HeaderKeys, WriteError: server.WriteProblem,
+	}
+}
+
+// only is the mounts func of mounts that need no server.
+func only(mounts ...server.Mount) func(*server.Server) []server.Mount {
+	return func(*server.Server) []server.Mount { return mounts }
+}
+
+// echo answers with what reached it.
+func echo(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	_, _ = io.WriteString(w, r.Method+" "+r.URL.EscapedPath()+" "+string(bytes.TrimSpace(body)))
+}
+
+// fail answers with an error.
+func fail(err *entra.Error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) { server.WriteProblem(w, r, err) }
+}
+
+func keyed() *guard.Guard {
+	return guard.New(guard.Config{Keys: func() []entra.Secret { return []entra.Secret{entra.NewSecret(key)} }})
+}

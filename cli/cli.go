@@ -117,7 +117,13 @@ func newRoot(sys System) *cobra.Command {
 		newServe(sys), newDemo(sys), newEmulate(sys), newCheck(sys), newToken(sys), newDecode(sys),
 		newEndpoints(sys), newKey(sys), newHealthcheck(sys), newVersion(sys),
 	)
-	root.CompletionOptions.HiddenDefaultCmd = false
+	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		// cobra's own shows its help for a shell that it does not know.
+		completion.RunE = func(*cobra.Command, []string) error {
+			return wrongUsage("completion: want bash, zsh, fish or powershell")
+		}
+	}
 	return root
 }
 

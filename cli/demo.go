@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tokenbroker/config"
+	"tokenbroker/defender"
 	"tokenbroker/entra"
 )
 
@@ -54,8 +56,20 @@ func (d demo) run(ctx context.Context, sys System) error {
 	if err != nil {
 		return err
 	}
+	catalogue, err := defender.Load()
+	if err != nil {
+		return err
+	}
 	// The environment is not passed on: the demo is the same on every machine.
-	app, err := load(System{In: sys.In, Out: sys.Out, Err: sys.Err}, file)
+	cfg, err := config.Load(config.Options{Catalogue: catalogue, File: file})
+	if err != nil {
+		return err
+	}
+	var around surroundings
+	if d.key != "" { // a toy, which a key file would refuse
+		around.keys = func() []entra.Secret { return []entra.Secret{entra.NewSecret(d.key)} }
+	}
+	app, err := build(cfg, catalogue, newLogger(sys.Err, cfg.Log), around)
 	if err != nil {
 		return err
 	}
@@ -87,16 +101,12 @@ func (d demo) configure(dir string, fake *fakes) (string, error) {
 		},
 		"log": map[string]any{"format": "text"},
 	}
-	var keyErr error
-	if d.key != "" {
-		settings["caller_key_file"], keyErr = write("caller-key", d.key+"\n")
-	}
 	content, err := json.MarshalIndent(settings, "", "  ") // JSON is YAML
 	if err != nil {
 		return "", err
 	}
 	file, fileErr := write("tokenbroker.yaml", string(content))
-	return file, errors.Join(caErr, secretErr, keyErr, fileErr)
+	return file, errors.Join(caErr, secretErr, fileErr)
 }
 
 // announce says what to try, once it can be tried.

@@ -79,11 +79,15 @@ func load(sys System, file string) (*app, error) {
 	for _, warning := range cfg.Warnings {
 		logger.Warn("configuration", "warning", warning)
 	}
-	return build(cfg, catalogue, logger, nil)
+	return build(cfg, catalogue, logger, surroundings{})
 }
 
-// dialer opens connections to Entra and the upstreams; nil: the system's.
-type dialer func(ctx context.Context, network, address string) (net.Conn, error)
+// surroundings replace what a broker otherwise has from the system and from
+// its configuration. The zero value replaces nothing.
+type surroundings struct {
+	dial func(ctx context.Context, network, address string) (net.Conn, error)
+	keys func() []entra.Secret // the caller keys
+}
 
 func newLogger(w io.Writer, cfg config.Log) *slog.Logger {
 	options := &slog.HandlerOptions{Level: cfg.Level}
@@ -95,14 +99,17 @@ func newLogger(w io.Writer, cfg config.Log) *slog.Logger {
 
 // build nests the sources. It reads every file that the configuration names,
 // reports all that is wrong at once, and asks nobody anything yet.
-func build(cfg *config.Config, catalogue *defender.Catalogue, logger *slog.Logger, dial dialer) (*app, error) {
+func build(cfg *config.Config, catalogue *defender.Catalogue, logger *slog.Logger, around surroundings) (*app, error) {
 	a := &app{cfg: cfg, logger: logger, catalogue: catalogue, table: cfg.Table}
 	roots, rootsErr := readRoots(cfg.CAFile)
 	a.entra = broker.NewClient(broker.ClientConfig{
-		Authority: cfg.Authority, Roots: roots, Timeout: cfg.Limits.EntraTimeout, DialContext: dial,
+		Authority: cfg.Authority, Roots: roots, Timeout: cfg.Limits.EntraTimeout, DialContext: around.dial,
 	})
 	flows, flowsErr := a.flows()
-	keys, keysErr := callerKeys(cfg, logger)
+	keys, keysErr := around.keys, error(nil)
+	if keys == nil {
+		keys, keysErr = callerKeys(cfg, logger)
+	}
 	if err := errors.Join(rootsErr, flowsErr, keysErr); err != nil {
 		return nil, err
 	}
@@ -114,7 +121,7 @@ func build(cfg *config.Config, catalogue *defender.Catalogue, logger *slog.Logge
 	a.broker = broker.New(a.cache, a.policy)
 	a.guard = guard.New(guard.Config{Keys: keys, Hosts: listenerHosts(cfg)})
 	a.upstreams = proxy.NewTransport(proxy.TransportConfig{
-		Roots: roots, ResponseHeaderTimeout: cfg.Limits.ResponseHeaderTimeout, DialContext: dial,
+		Roots: roots, ResponseHeaderTimeout: cfg.Limits.ResponseHeaderTimeout, DialContext: around.dial,
 	})
 	a.proxy, err = proxy.New(proxy.Config{
 		Resolve:        a.table.Resolve,

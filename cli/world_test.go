@@ -133,7 +133,7 @@ identities:
 	cfg, err := config.Load(config.Options{Catalogue: catalogue(w.t), File: file})
 	must(w.t, err)
 	logs := new(logBuffer)
-	app, err := build(cfg, catalogue(w.t), newLogger(logs, cfg.Log), w.network.DialContext)
+	app, err := build(cfg, catalogue(w.t), newLogger(logs, cfg.Log), surroundings{dial: w.network.DialContext})
 	must(w.t, err)
 	w.t.Cleanup(func() { app.close(context.WithoutCancel(w.t.Context())) })
 	srv := app.newServer()

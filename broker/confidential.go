@@ -24,9 +24,6 @@ func NewConfidential(app App, secret Credential) (*Confidential, error) {
 	return &Confidential{app, secret}, nil
 }
 
-// ID names the identity that the tokens are of.
-func (c *Confidential) ID() entra.IdentityID { return c.app.id("secret") }
-
 // Token gets a new token from the authority.
 func (c *Confidential) Token(ctx context.Context, req entra.Request) (entra.Token, error) {
 	cred, err := confidential.NewCredFromSecret(c.secret.Secret().Reveal())

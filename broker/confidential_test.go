@@ -13,7 +13,7 @@ import (
 
 func TestSourcesWantAWholeApp(t *testing.T) {
 	w := newWorld(t)
-	env, err := broker.NewSecretEnv("AZURE_CLIENT_SECRET", secret)
+	env, err := broker.NewSecretEnv("AZURE_CLIENT_SECRET", entra.NewSecret(secret))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,28 +37,6 @@ func TestSourcesWantAWholeApp(t *testing.T) {
 			wantError(t, err, tc.kind, tc.says)
 		})
 	}
-}
-
-func TestIdentityIDTellsAppsAndFlowsApart(t *testing.T) {
-	app := newWorld(t).app(t)
-	ids := map[entra.IdentityID]string{}
-	add := func(name string, app broker.App) {
-		id := newConfidential(t, app).ID()
-		if other, taken := ids[id]; taken {
-			t.Errorf("%s and %s have the same id %s", name, other, id)
-		}
-		ids[id] = name
-	}
-	add("app", app)
-	other := app
-	other.Authority = "https://login.other"
-	add("authority", other)
-	other = app
-	other.Tenant = "33333333-3333-3333-3333-333333333333"
-	add("tenant", other)
-	other = app
-	other.ClientID = "33333333-3333-3333-3333-333333333333"
-	add("client", other)
 }
 
 // A source ends up in somebody's struct, and that in a log.

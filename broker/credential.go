@@ -78,9 +78,9 @@ type SecretEnv struct {
 }
 
 // NewSecretEnv takes the value of the variable.
-func NewSecretEnv(name, value string) (*SecretEnv, error) {
+func NewSecretEnv(name string, value entra.Secret) (*SecretEnv, error) {
 	e := &SecretEnv{name: name}
-	secret, fault := vetCredential([]byte(value))
+	secret, fault := vetCredential([]byte(value.Reveal()))
 	if fault != "" {
 		return nil, entra.Errorf(entra.Misconfigured, opCredential, "%s: %s", e, fault)
 	}

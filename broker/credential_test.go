@@ -97,7 +97,7 @@ func TestBadSecretFileIsRefusedByName(t *testing.T) {
 func TestBadSecretVariableIsRefusedByName(t *testing.T) {
 	for name, tc := range badSecrets {
 		t.Run(name, func(t *testing.T) {
-			_, err := broker.NewSecretEnv("AZURE_CLIENT_SECRET", tc.content)
+			_, err := broker.NewSecretEnv("AZURE_CLIENT_SECRET", entra.NewSecret(tc.content))
 			wantError(t, err, entra.Misconfigured, "environment variable AZURE_CLIENT_SECRET: "+tc.says)
 		})
 	}

@@ -92,17 +92,6 @@ func TestBothFlowsGetATokenForTheScope(t *testing.T) {
 	}
 }
 
-func TestFlowsNeverMeetEachOthersTokens(t *testing.T) {
-	app := newWorld(t).app(t)
-	federated, err := broker.NewFederated(app, secretFile(t, projected(t, subject, "", time.Hour)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a, b := newConfidential(t, app).ID(), federated.ID(); a == b {
-		t.Errorf("both flows have the id %s", a)
-	}
-}
-
 func TestRotatedSecretIsUsedAtTheNextExchange(t *testing.T) {
 	path := secretFile(t, secret)
 	synctest.Test(t, func(t *testing.T) {

@@ -40,10 +40,6 @@ func (a *App) validate() error {
 	return nil
 }
 
-func (a *App) id(flow string) entra.IdentityID {
-	return entra.NewIdentityID(string(a.Authority), string(a.Tenant), strings.ToLower(a.ClientID), flow)
-}
-
 // acquire trades the app's credential for a token. source names the
 // credential in messages.
 //

@@ -37,9 +37,6 @@ func NewFederated(app App, tokenFile string) (*Federated, error) {
 	return f, nil
 }
 
-// ID names the identity that the tokens are of.
-func (f *Federated) ID() entra.IdentityID { return f.app.id("workload-identity") }
-
 // Token gets a new token from the authority.
 func (f *Federated) Token(ctx context.Context, req entra.Request) (entra.Token, error) {
 	assertion, err := f.read()

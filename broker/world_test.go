@@ -91,7 +91,7 @@ func (w *world) confidential(t *testing.T) *broker.Confidential {
 
 func newConfidential(t *testing.T, app broker.App) *broker.Confidential {
 	t.Helper()
-	env, err := broker.NewSecretEnv("AZURE_CLIENT_SECRET", secret)
+	env, err := broker.NewSecretEnv("AZURE_CLIENT_SECRET", entra.NewSecret(secret))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,9 +52,8 @@ func orElse(s, otherwise string) string {
 
 // post sends a form and decodes the JSON answer.
 func (c *client) post(ctx context.Context, path string, form url.Values, answer any) error {
-	base, err := url.Parse(c.url)
-	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
-		return wrongUsage("--url %q: want http://host:port", c.url)
+	if err := checkURL(c.url); err != nil {
+		return err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(c.url, "/")+path, strings.NewReader(form.Encode()))
 	if err != nil {
@@ -62,13 +61,11 @@ func (c *client) post(ctx context.Context, path string, form url.Values, answer 
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	if c.keyFile != "" {
-		key, err := os.ReadFile(c.keyFile)
+		key, err := readKey(c.keyFile)
 		if err != nil {
-			return wrongUsage("--key-file: %w", err)
+			return err
 		}
-		// Of several keys, as in the broker's own file, the first is ours.
-		first, _, _ := strings.Cut(strings.TrimSpace(string(key)), "\n")
-		req.Header.Set("X-Broker-Key", strings.TrimSpace(first))
+		req.Header.Set("X-Broker-Key", key)
 	}
 	resp, err := c.http().Do(req)
 	if err != nil {
@@ -86,6 +83,30 @@ func (c *client) post(ctx context.Context, path string, form url.Values, answer 
 		return entra.Errorf(entra.Upstream, "", "%s: does not answer like a broker", c.where())
 	}
 	return nil
+}
+
+// checkURL checks the value of --url.
+func checkURL(s string) error {
+	base, err := url.Parse(s)
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
+		return wrongUsage("--url %q: want http://host:port", s)
+	}
+	return nil
+}
+
+// readKey reads a file that may be the broker's own: of several keys, the first
+// is ours, and comments are none.
+func readKey(path string) (string, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return "", wrongUsage("--key-file: %w", err)
+	}
+	for line := range strings.Lines(string(content)) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			return line, nil
+		}
+	}
+	return "", wrongUsage("--key-file: no key in %s", path)
 }
 
 func (c *client) http() *http.Client {

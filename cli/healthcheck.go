@@ -23,10 +23,13 @@ func newHealthcheck(sys System) *cobra.Command {
 		if target == "" {
 			target = opsURL(sys)
 		}
+		if err := checkURL(target); err != nil {
+			return err
+		}
 		client := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 		req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, target+"/readyz", nil)
 		if err != nil {
-			return wrongUsage("--url %q: want http://host:port", target)
+			return wrongUsage("--url %q: %w", target, err)
 		}
 		resp, err := client.Do(req)
 		if err != nil {

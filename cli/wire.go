@@ -170,7 +170,7 @@ func (a *app) flow(identity config.Identity) (entra.Source, error) {
 		}
 		return broker.NewConfidential(app, secret)
 	default:
-		secret, err := broker.NewSecretEnv(c.Env, c.Secret.Reveal())
+		secret, err := broker.NewSecretEnv(c.Env, c.Secret)
 		if err != nil {
 			return nil, err
 		}

@@ -161,7 +161,7 @@ type Rule struct {
 	// The methods, in upper case. `GET` stands for `HEAD` too. Empty: every method.
 	Methods []Method `yaml:"methods"`
 
-	// The path as the upstream knows it: `*` is any one segment, `**` at the end any rest.
+	// The path as the upstream knows it: `*` is any one segment, `**` at the end any rest, `name(*)` a function with any parameters.
 	Path route.Pattern `yaml:"path"`
 }
 

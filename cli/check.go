@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,18 +26,18 @@ func newCheck(sys System) *cobra.Command {
 	live := cmd.Flags().Bool("live", false, "get a token for every route and say what it opens")
 	output := outputFlag(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		app, err := load(sys, *file)
+		app, err := load(sys, *file, io.Discard)
 		if err != nil {
 			return err
 		}
 		defer app.close(cmd.Context())
 		verdicts := app.verdicts(cmd.Context(), *live)
 		if *output == "json" {
-			err = writeJSON(sys.Out, map[string]any{"routes": verdicts})
+			err = writeJSON(sys.Out, map[string]any{"routes": verdicts, "warnings": app.cfg.Warnings})
 		} else {
-			err = writeVerdicts(sys.Out, verdicts, *live)
+			err = writeVerdicts(sys.Out, verdicts, app.cfg.Warnings)
 		}
-		if err == nil && failed(verdicts) {
+		if err == nil && app.failed(verdicts) {
 			return exitCode(exitFailed)
 		}
 		return err
@@ -140,35 +141,44 @@ func accessText(r *route.Route) string {
 	return text
 }
 
-// failed reports whether a route that the configuration names does not work.
-// One that is merely built in is a note.
-func failed(verdicts []verdict) bool {
+// failed reports whether a route does not work that the configuration names,
+// or that is the default one. Any other built-in one is a note.
+func (a *app) failed(verdicts []verdict) bool {
 	for _, v := range verdicts {
-		if v.OK != nil && !*v.OK && !v.Optional {
+		if v.OK != nil && !*v.OK && (!v.Optional || v.Route == a.cfg.DefaultRoute) {
 			return true
 		}
 	}
 	return false
 }
 
-func writeVerdicts(w io.Writer, verdicts []verdict, live bool) error {
-	heading := []string{"ROUTE", "SCOPE", "IDENTITY", "ACCESS", "HANDED OUT"}
-	if live {
-		heading = append(heading, "AUDIENCE", "EXPIRES", "PERMISSIONS")
-	}
-	rows := [][]string{append(heading, "VERDICT")}
+func writeVerdicts(w io.Writer, verdicts []verdict, warnings []string) error {
+	w = &printable{w}
+	rows := [][]string{{"ROUTE", "SCOPE", "IDENTITY", "ACCESS", "HANDED OUT", "AUDIENCE", "EXPIRES", "VERDICT"}}
+	permissions := [][]string{}
 	for _, v := range verdicts {
 		name := v.Route
 		if v.Optional {
 			name += " (built in)"
 		}
-		row := []string{name, string(v.Scope), v.Identity, v.Access, yesNo(v.HandsOut)}
-		if live {
-			row = append(row, orElse(v.Audience, "-"), expiryText(v.Expires), orElse(strings.Join(v.Permissions, " "), "-"))
+		rows = append(rows, []string{
+			name, string(v.Scope), v.Identity, v.Access, yesNo(v.HandsOut), orElse(v.Audience, "-"), expiryText(v.Expires), v.Verdict,
+		})
+		line := []string{v.Identity, string(v.Scope), strings.Join(v.Permissions, " ")}
+		if len(v.Permissions) > 0 && !slices.ContainsFunc(permissions, func(l []string) bool { return slices.Equal(l, line) }) {
+			permissions = append(permissions, line)
 		}
-		rows = append(rows, append(row, v.Verdict))
 	}
-	return table(&printable{w}, rows)
+	if err := table(w, rows); err != nil {
+		return err
+	}
+	for _, line := range permissions {
+		fmt.Fprintf(w, "\n%s has for %s\n%s\n", line[0], line[1], line[2])
+	}
+	for _, warning := range warnings {
+		fmt.Fprintf(w, "\nwarning: %s\n", warning)
+	}
+	return nil
 }
 
 func yesNo(b bool) string {

@@ -88,19 +88,12 @@ func faults(err error) string {
 	return err.Error()
 }
 
-// aside is what support needs of a failure beside its text.
+// aside is what support asks for, behind a failure's text.
 func aside(e *entra.Error) string {
-	var notes []string
-	if e.AADSTS != 0 {
-		notes = append(notes, fmt.Sprintf("AADSTS%d", e.AADSTS))
-	}
-	if e.CorrelationID != "" {
-		notes = append(notes, "correlation id "+e.CorrelationID)
-	}
-	if len(notes) == 0 {
+	if e.CorrelationID == "" {
 		return ""
 	}
-	return " (" + strings.Join(notes, ", ") + ")"
+	return " [correlation id " + e.CorrelationID + "]"
 }
 
 func newRoot(sys System) *cobra.Command {

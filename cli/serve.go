@@ -20,9 +20,15 @@ func newServe(sys System) *cobra.Command {
 	}
 	file := configFlag(cmd, sys)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		app, err := load(sys, *file)
+		app, err := load(sys, *file, sys.Err)
 		if err != nil {
 			return err
+		}
+		for _, note := range app.cfg.Notes {
+			app.logger.Debug("configuration", "note", note)
+		}
+		for _, warning := range app.cfg.Warnings {
+			app.logger.Warn("configuration", "warning", warning)
 		}
 		return app.serve(cmd.Context(), nil)
 	}

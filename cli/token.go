@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/url"
 	"time"
 
@@ -76,7 +77,7 @@ func (t tokenWanted) form() url.Values {
 // direct builds the broker of the configuration for one token. It is always a
 // fresh one.
 func (t tokenWanted) direct(ctx context.Context, sys System, file string) (tokenAnswer, error) {
-	app, err := load(sys, file)
+	app, err := load(sys, file, io.Discard)
 	if err != nil {
 		return tokenAnswer{}, err
 	}

@@ -61,9 +61,9 @@ func settingsOf(env []string) []string {
 	})
 }
 
-// load reads the configuration and builds the broker from it, logging to
-// standard error.
-func load(sys System, file string) (*app, error) {
+// load reads the configuration and builds the broker from it. What the broker
+// has to say while it works goes to log.
+func load(sys System, file string, log io.Writer) (*app, error) {
 	catalogue, err := defender.Load()
 	if err != nil {
 		return nil, err
@@ -72,14 +72,7 @@ func load(sys System, file string) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
-	logger := newLogger(sys.Err, cfg.Log)
-	for _, note := range cfg.Notes {
-		logger.Debug("configuration", "note", note)
-	}
-	for _, warning := range cfg.Warnings {
-		logger.Warn("configuration", "warning", warning)
-	}
-	return build(cfg, catalogue, logger, surroundings{})
+	return build(cfg, catalogue, newLogger(log, cfg.Log), surroundings{})
 }
 
 // surroundings replace what a broker otherwise has from the system and from
@@ -144,16 +137,23 @@ func (a *app) permit(ctx context.Context, call *route.Call) error {
 
 // flows makes the source of each identity.
 func (a *app) flows() (broker.Mux, error) {
-	mux := broker.Mux{}
+	mux, names := broker.Mux{}, map[entra.IdentityID]string{}
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(a.cfg.Identities)) {
 		identity := a.cfg.Identities[name]
+		id := identity.ID(a.cfg.Authority)
+		if other, twice := names[id]; twice {
+			// Their tokens could not be told apart, nor whose credential is meant.
+			errs = append(errs, wrongUsage("identities.%s: the same tenant, client_id and kind of credential as identities.%s; keep one of them", name, other))
+			continue
+		}
+		names[id] = name
 		flow, err := a.flow(identity)
 		if err != nil {
 			errs = append(errs, atPath("identities."+name+".credential", err))
 			continue
 		}
-		mux[identity.ID(a.cfg.Authority)] = flow
+		mux[id] = flow
 	}
 	return mux, errors.Join(errs...)
 }

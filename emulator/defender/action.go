@@ -196,7 +196,7 @@ func getPackageURI(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	link := c.server.files.link("packages/"+a.ID+".zip", c.now.after(time.Hour))
+	link := c.fileLink("packages/"+a.ID+".zip", c.now.after(time.Hour))
 	if _, plain := c.server.faults.take(PlainPackageURI, c.Request); plain {
 		return c.value(link)
 	}

@@ -41,11 +41,11 @@ func TestMachineActionIsPendingThenDone(t *testing.T) {
 				t.Errorf("%s: got %v, want %v", name, got[name], value)
 			}
 		}
-		time.Sleep(time.Minute - 1)
+		time.Sleep(time.Minute - time.Nanosecond)
 		if got := e.thing("/api/machineactions/" + id)["status"]; got != "Pending" {
 			t.Errorf("just before its time the action is %v, want Pending", got)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		done := e.thing("/api/machineactions/" + strings.ToUpper(id))
 		if done["status"] != "Succeeded" || done["lastUpdateDateTimeUtc"] != "2026-03-01T12:01:00.0000000Z" {
 			t.Errorf("got %v at %v, want Succeeded at noon and a minute", done["status"], done["lastUpdateDateTimeUtc"])
@@ -167,7 +167,7 @@ func TestPackageURIComesWhenThePackageIsReady(t *testing.T) {
 		if err := e.SetFaults(Faults{PlainPackageURI: {}}); err != nil {
 			t.Fatal(err)
 		}
-		if got := e.get(uri).value(); !strings.HasPrefix(got, "https://files.example/_files/packages/") {
+		if got := e.get(uri).value(); !strings.HasPrefix(got, "https://example.com/_files/packages/") {
 			t.Errorf("got %s, want a plain URL", got)
 		}
 
@@ -235,11 +235,26 @@ func TestFilesAreForWhoeverHasTheLinkAndNoToken(t *testing.T) {
 			t.Errorf("after an hour: got %d, want 403", got.Code)
 		}
 		for _, name := range []string{"nothing", "exports/x", "exports/t/softwareinventory/part-9"} {
-			if got := e.fetch(e.files.link(name, e.now().after(time.Hour))); got.Code != http.StatusNotFound {
+			if got := e.fetch(e.files.pathOf(name, e.now().after(time.Hour))); got.Code != http.StatusNotFound {
 				t.Errorf("%s: got %d, want 404", name, got.Code)
 			}
 		}
 	})
+}
+
+func TestFilesLieAtAnotherHost(t *testing.T) {
+	for _, tt := range []struct{ asked, files, want string }{
+		{"127.0.0.1:8443", "", "https://127.0.0.1:8443/_files/"},
+		{"api.securitycenter.microsoft.com", "", "https://files.example/_files/"},
+		{"api.securitycenter.microsoft.com", "127.0.0.1:9", "https://127.0.0.1:9/_files/"},
+	} {
+		e := newEmulator(t, func(c *Config) { c.FilesHost = tt.files })
+		r := e.request(e.all(defender.MDE), http.MethodGet, "/api/machines/SoftwareInventoryExport", "")
+		r.Host = tt.asked
+		if got := e.send(r).ok().Body.String(); !strings.Contains(got, `"exportFiles":["`+tt.want) {
+			t.Errorf("%s: got %s, want links below %s", tt.asked, got, tt.want)
+		}
+	}
 }
 
 // readAll reads a stream to its end.

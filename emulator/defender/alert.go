@@ -75,7 +75,7 @@ type evidence struct {
 // newAlert makes an alert of the kind that a detection describes.
 func newAlert(d dice, of detection, m *machine, u *user, at stamp) alert {
 	a := alert{
-		ID:                 "da" + digits(d, 18) + fmt.Sprintf("_%d", d.Int32()),
+		ID:                 "da" + d.digits(18) + fmt.Sprintf("_%d", d.Int32()),
 		Severity:           of.severity,
 		Status:             "New",
 		InvestigationState: "UnsupportedAlertType",

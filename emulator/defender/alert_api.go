@@ -143,8 +143,13 @@ func createAlert(c *call) (answer, error) {
 		return answer{}, err
 	}
 	for _, required := range []struct{ name, value string }{
-		{"machineId", in.MachineID}, {"severity", in.Severity}, {"title", in.Title}, {"description", in.About},
-		{"recommendedAction", in.Advice}, {"reportId", in.ReportID}, {"category", in.Category},
+		{"machineId", in.MachineID},
+		{"severity", in.Severity},
+		{"title", in.Title},
+		{"description", in.About},
+		{"recommendedAction", in.Advice},
+		{"reportId", in.ReportID},
+		{"category", in.Category},
 	} {
 		if required.value == "" {
 			return answer{}, missing(required.name)

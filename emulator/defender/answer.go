@@ -106,8 +106,12 @@ func encode(api defender.API, id string, a answer, err error) encoded {
 // shape is the refusal's body. Graph keeps the id in a place of its own.
 func (r *refusal) shape(api defender.API, id string) any {
 	if api == defender.Graph {
+		code := r.code
+		if r.status == http.StatusUnauthorized {
+			code = "InvalidAuthenticationToken" // Graph's word for it
+		}
 		return map[string]any{"error": map[string]any{
-			"code": r.code, "message": r.message, "innerError": map[string]string{"request-id": id, "client-request-id": id},
+			"code": code, "message": r.message, "innerError": map[string]string{"request-id": id, "client-request-id": id},
 		}}
 	}
 	return map[string]any{"error": map[string]string{"code": r.code, "message": r.message, "target": id}}

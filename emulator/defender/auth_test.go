@@ -92,6 +92,7 @@ func TestTokenIsChecked(t *testing.T) {
 	if got, want := e.Stats().Unauthorized, 7; got != want {
 		t.Errorf("got %d counted 401s, want %d", got, want)
 	}
+	e.send(e.request(may(defender.MDE), http.MethodGet, "/v1.0/security/incidents", "")).is(http.StatusUnauthorized, "InvalidAuthenticationToken")
 	r := e.request(e.all(defender.MDE), http.MethodGet, "/api/machines", "")
 	r.Header.Set("Authorization", strings.Replace(good, "Bearer", "bearer", 1))
 	e.send(r).ok()
@@ -107,15 +108,23 @@ func TestRolesAreChecked(t *testing.T) {
 		message            string // empty: let through
 	}{
 		{"role", "GET", "/api/machines", may(defender.MDE, "Machine.Read.All"), ""},
-		{"other role", "GET", "/api/machines", may(defender.MDE, "Alert.Read.All", "Ti.ReadWrite"),
-			"Missing application roles. API required roles: Machine.Read.All, Machine.ReadWrite.All, application roles: Alert.Read.All, Ti.ReadWrite."},
-		{"no roles", "GET", "/api/incidents", may(defender.XDR),
-			"Missing application roles. API required roles: Incident.Read.All, Incident.ReadWrite.All, application roles: ."},
-		{"reader may not write", "PATCH", "/api/machines/x", may(defender.MDE, "Machine.Read.All"),
-			"Missing application roles. API required roles: Machine.ReadWrite.All, application roles: Machine.Read.All."},
+		{
+			"other role", "GET", "/api/machines", may(defender.MDE, "Alert.Read.All", "Ti.ReadWrite"),
+			"Missing application roles. API required roles: Machine.Read.All, Machine.ReadWrite.All, application roles: Alert.Read.All, Ti.ReadWrite.",
+		},
+		{
+			"no roles", "GET", "/api/incidents", may(defender.XDR),
+			"Missing application roles. API required roles: Incident.Read.All, Incident.ReadWrite.All, application roles: .",
+		},
+		{
+			"reader may not write", "PATCH", "/api/machines/x", may(defender.MDE, "Machine.Read.All"),
+			"Missing application roles. API required roles: Machine.ReadWrite.All, application roles: Machine.Read.All.",
+		},
 		{"delegated", "GET", "/api/alerts", user, ""},
-		{"delegated, missing", "GET", "/api/machines", user,
-			"Missing application scopes. API required scopes: Machine.Read, Machine.ReadWrite, application scopes: Alert.Read, Ti.ReadWrite."},
+		{
+			"delegated, missing", "GET", "/api/machines", user,
+			"Missing application scopes. API required scopes: Machine.Read, Machine.ReadWrite, application scopes: Alert.Read, Ti.ReadWrite.",
+		},
 	}
 	for _, tt := range tests {
 		a := e.send(e.request(tt.claims, tt.method, tt.path, ""))
@@ -132,6 +141,17 @@ func TestRolesAreChecked(t *testing.T) {
 	}
 }
 
+func TestRequestorIsTheUserOfADelegatedToken(t *testing.T) {
+	e := newEmulator(t)
+	claims := entra.Claims{Audience: entra.Audience{audiences[defender.MDE]}, Tenant: tenant, AppID: client, User: "ines@example.test", Scp: "Machine.Offboard Machine.Read"}
+	machine := e.first("/api/machines", "id")
+	var got struct{ Requestor string }
+	e.send(e.request(claims, http.MethodPost, "/api/machines/"+machine+"/offboard", `{"Comment":"c"}`)).is(http.StatusCreated, "").into(&got)
+	if got.Requestor != claims.User {
+		t.Errorf("got %s, want %s", got.Requestor, claims.User)
+	}
+}
+
 func TestTenantsHaveDataOfTheirOwn(t *testing.T) {
 	e := newEmulator(t)
 	machines := func(tenant string) any {
@@ -141,10 +161,10 @@ func TestTenantsHaveDataOfTheirOwn(t *testing.T) {
 		e.send(e.request(claims, http.MethodGet, "/api/machines?$top=1", "")).ok().into(&l)
 		return l.Value[0]["id"]
 	}
-	if a, b := machines(tenant), machines("33333333-3333-3333-3333-333333333333"); a == b {
+	if a, b := machines("aaaaaaaa-3333-3333-3333-333333333333"), machines(tenant); a == b {
 		t.Errorf("two tenants have the machine %v", a)
 	}
-	if a, b := machines(tenant), machines(strings.ToUpper(tenant)); a != b {
+	if a, b := machines("aaaaaaaa-3333-3333-3333-333333333333"), machines("AAAAAAAA-3333-3333-3333-333333333333"); a != b {
 		t.Errorf("one tenant has the machines %v and %v", a, b)
 	}
 }

@@ -12,12 +12,12 @@ type data struct {
 	tenant string
 
 	// Never changed once made.
-	users    []user
-	products []product
-	installs []install
-	logons   []logon
-	process  []process
-	byName   map[string]*machine // by id and by name, in lower case
+	users     []user
+	products  []product
+	installs  []install
+	logons    []logon
+	processes []process
+	byName    map[string]*machine // by id and by name, in lower case
 
 	// mu guards what calls change. A reading call holds it until its answer is
 	// encoded, since the answer shares slices with what stands here.
@@ -50,7 +50,7 @@ func newData(seed uint64, tenant string, now stamp) *data {
 	expose(t.installs)
 	t.incidents, t.alerts = newIncidents(d, now, t.machines, t.users)
 	t.logons = newLogons(d, t.machines, t.users)
-	t.process = newProcesses(d, t.machines, t.users, t.alerts)
+	t.processes = newProcesses(d, t.machines, t.users, t.alerts)
 	t.indicators = newIndicators(d, now)
 	t.actions = newActions(d, now, t.machines)
 	for i := range t.alerts {

@@ -1,7 +1,6 @@
 package defenderemu
 
 import (
-	"encoding/hex"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
@@ -20,13 +19,19 @@ func newDice(seed uint64, tenant string) dice {
 	return dice{rand.New(rand.NewPCG(seed, h.Sum64()))} // #nosec G404 -- nothing here is secret, and repeatable is the point
 }
 
-// hex returns n hexadecimal digits, n even.
-func (d dice) hex(n int) string {
-	b := make([]byte, n/2)
+// hex returns n hexadecimal digits.
+func (d dice) hex(n int) string { return d.from("0123456789abcdef", n) }
+
+// digits returns n decimal digits, none of them zero.
+func (d dice) digits(n int) string { return d.from("123456789", n) }
+
+// from returns n characters of an alphabet.
+func (d dice) from(alphabet string, n int) string {
+	b := make([]byte, n)
 	for i := range b {
-		b[i] = byte(d.Uint32())
+		b[i] = alphabet[d.IntN(len(alphabet))]
 	}
-	return hex.EncodeToString(b)
+	return string(b)
 }
 
 // guid returns a GUID.

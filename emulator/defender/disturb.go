@@ -14,8 +14,8 @@ import (
 // disturb lets the faults of the network come to pass. It reports whether the
 // request has been dealt with.
 func (s *Server) disturb(w *watched, r *http.Request) bool {
-	if f, ok := s.faults.take(Slow, r); ok && !wait(r, time.Duration(f.DelayMS)*time.Millisecond) {
-		return true // the caller has left
+	if f, ok := s.faults.take(Slow, r); ok {
+		w.delay = time.Duration(f.DelayMS) * time.Millisecond
 	}
 	if f, ok := s.faults.take(Redirect, r); ok {
 		w.Header().Set("Location", "https://"+f.Host+r.URL.RequestURI())
@@ -26,18 +26,6 @@ func (s *Server) disturb(w *watched, r *http.Request) bool {
 		w.cut, w.left = true, f.Bytes
 	}
 	return false
-}
-
-// wait waits, and reports whether the caller did too.
-func wait(r *http.Request, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-r.Context().Done():
-		return false
-	}
 }
 
 // refuse lets the faults come to pass that answer in the API's place.
@@ -79,20 +67,27 @@ func stream(w http.ResponseWriter, size int64) {
 	_, _ = io.WriteString(w, `{}]}`)
 }
 
-// watched is a response whose status is remembered, and which breaks off where
-// a fault says so.
+// watched is a response whose status is remembered, and which comes late or
+// breaks off where a fault says so.
 type watched struct {
 	http.ResponseWriter
+	gone   <-chan struct{} // closed when the caller has left
 	status int
+	delay  time.Duration // before the first byte; what was asked for is done by then
 	cut    bool
 	left   int64 // bytes before the cut
 }
 
-// Unwrap is for [http.ResponseController].
-func (w *watched) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
 // WriteHeader implements [http.ResponseWriter].
 func (w *watched) WriteHeader(status int) {
+	if w.delay > 0 {
+		timer := time.NewTimer(w.delay)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-w.gone: // what is written now reaches nobody
+		}
+	}
 	w.status = status
 	w.ResponseWriter.WriteHeader(status)
 }

@@ -25,7 +25,7 @@ type fileView struct {
 func (t *data) files() []fileView {
 	var files []fileView
 	at := map[string]int{}
-	for _, p := range t.process {
+	for _, p := range t.processes {
 		i, known := at[p.sha1]
 		if !known {
 			i = len(files)

@@ -125,7 +125,7 @@ func exportFiles(name string) handler {
 			return answer{}, badRequest("BadRequest", "sasValidHours is %q: want 1 to 24.", q.values.Get("sasvalidhours"))
 		}
 		links := each(exportParts, func(part *string) string {
-			return c.server.files.link(path.Join("exports", c.data.tenant, name, *part), c.now.after(time.Duration(hours)*time.Hour))
+			return c.fileLink(path.Join("exports", c.data.tenant, name, *part), c.now.after(time.Duration(hours)*time.Hour))
 		})
 		return answer{body: struct {
 			Context   string   `json:"@odata.context"`

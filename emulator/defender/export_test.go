@@ -3,6 +3,7 @@ package defenderemu
 import (
 	"compress/gzip"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,10 @@ func TestFoundByIP(t *testing.T) {
 	}
 	if l := e.list(find("10.255.255.255", seen)); len(l.Value) != 0 {
 		t.Errorf("got %d machines for an unknown address", len(l.Value))
+	}
+	asleep := e.list("/api/machines?$filter=healthStatus%20eq%20'Inactive'&$top=1").Value[0]
+	if l := e.list(find(asleep["lastIpAddress"].(string), seen)); slices.Contains(l.properties("id"), asleep["id"]) {
+		t.Errorf("got a machine that was last seen at %v for %s", asleep["lastSeen"], seen)
 	}
 	e.get(find("10.1", seen)).is(http.StatusBadRequest, "InvalidIpAddress")
 	e.get(find(ip, "yesterday")).is(http.StatusBadRequest, "InvalidInput")

@@ -24,7 +24,7 @@ const (
 	ServerError     FaultKind = "server_error"      // 500 without a message
 	Redirect        FaultKind = "redirect"          // 302 to the same path at Host
 	Reset           FaultKind = "reset"             // the connection breaks after Bytes of the body
-	Slow            FaultKind = "slow"              // nothing is sent for Delay
+	Slow            FaultKind = "slow"              // the answer comes after DelayMS, whatever was asked for being done at once
 	Stream          FaultKind = "stream"            // the body is a list of Bytes
 	EmptyNotFound   FaultKind = "empty_not_found"   // 404 where a list is empty
 	NextLinkHost    FaultKind = "next_link_host"    // links to the next page name Host

@@ -23,18 +23,29 @@ const filesPath = "/_files/"
 // links carry a signature, and as Azure Storage does, they refuse a request
 // that also has an Authorization header.
 type files struct {
-	host   string
 	key    []byte
 	now    func() stamp
 	open   func(name string) ([]byte, bool)
 	faults *faults
 }
 
-// link makes a link to a file, which holds until a time.
-func (f *files) link(name string, until stamp) string {
+// fileLink makes a link to a file, which holds until a time.
+func (c *call) fileLink(name string, until stamp) string {
+	host := c.server.cfg.FilesHost
+	if host == "" {
+		host = c.Host
+		if _, known := c.server.cfg.Catalogue.Host(hostName(host)); known {
+			host = "files.example"
+		}
+	}
+	return "https://" + host + c.server.files.pathOf(name, until)
+}
+
+// pathOf is the path of a file, with the signature in its query.
+func (f *files) pathOf(name string, until stamp) string {
 	expiry := until.UTC().Truncate(time.Second).Format(time.RFC3339)
 	q := url.Values{"sv": {"2024-05-04"}, "sr": {"b"}, "sp": {"r"}, "se": {expiry}, "sig": {f.signature(name, expiry)}}
-	return "https://" + f.host + filesPath + name + "?" + q.Encode()
+	return filesPath + name + "?" + q.Encode()
 }
 
 func (f *files) signature(name, expiry string) string {

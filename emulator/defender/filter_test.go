@@ -78,6 +78,24 @@ func TestFilterChoosesRows(t *testing.T) {
 	}
 }
 
+func TestNothingBelowNull(t *testing.T) {
+	type inner struct {
+		Tags []string `json:"tags"`
+	}
+	type outer struct {
+		Inner *inner `json:"inner"`
+	}
+	holds, err := parseFilter("inner/tags/any() or inner/tags/any(t: t eq 'x')", reflect.TypeFor[outer]())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, row := range map[bool]outer{false: {}, true: {&inner{[]string{"x"}}}} {
+		if got := holds(reflect.ValueOf(row)); got != want {
+			t.Errorf("%+v: got %t, want %t", row, got, want)
+		}
+	}
+}
+
 func TestBadFilterIsAnODataError(t *testing.T) {
 	for filter, want := range map[string]string{
 		"":                                "position 0",

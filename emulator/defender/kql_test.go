@@ -23,7 +23,7 @@ func smallData() *data {
 		},
 	}
 	u := &user{name: "ines"}
-	t.process = []process{
+	t.processes = []process{
 		{machine: &t.machines[0], user: u, time: stamp{noon}, file: "cmd.exe", line: `cmd.exe /c "whoami" & exit`, pid: 4},
 		{machine: &t.machines[0], user: u, time: stamp{noon}, file: "cmd.exe", line: "cmd.exe /c net use", pid: 12},
 		{machine: &t.machines[2], user: u, time: stamp{noon}, file: "sh", line: "sh", pid: 8},
@@ -52,6 +52,8 @@ func TestHuntingQueries(t *testing.T) {
 		"DeviceInfo | where DeviceName startswith 'ws' | where not(DeviceId == 'm1') | project DeviceName": names("ws-2"),
 		"DeviceInfo | where (DeviceName has 'ws') | project DeviceName":                                    names("ws-1; ws-2"),
 		"DeviceInfo | where DeviceName has 'w' | project DeviceName":                                       names(""),
+		"DeviceProcessEvents | where FileName has 'exe' | count":                                           "Count: 2",
+		"DeviceProcessEvents | where FileName has 'xe' | count":                                            "Count: 0",
 		"DeviceInfo | where DeviceName !has 'ws' | project DeviceName":                                     names("lnx-3"),
 		"DeviceInfo | where DeviceName in ('ws-1', 'LNX-3') | project DeviceName":                          names("ws-1"),
 		"DeviceInfo | where DeviceName in~ ('ws-1', 'LNX-3') | project DeviceName":                         names("ws-1; lnx-3"),

@@ -48,12 +48,12 @@ func (c *call) nextLink(token skipToken) string {
 	_, lower := c.server.faults.take(LowerCaseKeys, c.Request)
 	var pairs []string
 	for pair := range strings.SplitSeq(c.URL.RawQuery, "&") {
-		key, value, assigned := strings.Cut(pair, "=")
+		key, _, _ := strings.Cut(pair, "=")
 		if name, err := url.QueryUnescape(key); err != nil || pair == "" || strings.EqualFold(name, "$skiptoken") {
 			continue
 		}
-		if lower && assigned {
-			pair = strings.ToLower(key) + "=" + value
+		if lower {
+			pair = strings.ToLower(key) + pair[len(key):]
 		}
 		pairs = append(pairs, pair)
 	}

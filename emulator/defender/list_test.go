@@ -81,8 +81,9 @@ func TestNextLinkNamesAForeignHostAndKeepsTheQuery(t *testing.T) {
 		{"loopback", "/api/incidents", "https://127.0.0.1/api/incidents?$skiptoken=eyJvZmZzZXQiOjV9", nil, Faults{NextLinkHost: {}}},
 		{"any host", "/api/incidents", "https://localhost:1059/api/incidents?$skiptoken=eyJvZmZzZXQiOjV9", nil, Faults{NextLinkHost: {Host: "localhost:1059"}}},
 		{
-			"lower-case keys", "/api/machines/SoftwareInventoryByMachine?pageSize=5&B=C",
-			"https://api-us.securitycenter.microsoft.com/api/machines/SoftwareInventoryByMachine?pagesize=5&b=C&$skiptoken=eyJvZmZzZXQiOjV9", nil, Faults{LowerCaseKeys: {}},
+			"lower-case keys", "/api/machines/SoftwareInventoryByMachine?pageSize=5&B=C&D",
+			"https://api-us.securitycenter.microsoft.com/api/machines/SoftwareInventoryByMachine?pagesize=5&b=C&d&$skiptoken=eyJvZmZzZXQiOjV9", nil,
+			Faults{LowerCaseKeys: {}},
 		},
 	}
 	for _, tt := range tests {
@@ -103,6 +104,9 @@ func TestNextLinkNamesAForeignHostAndKeepsTheQuery(t *testing.T) {
 			if strings.Contains(l.Context, "127.0.0.1") || !strings.HasPrefix(l.Context, "https://") {
 				t.Errorf("got context %s", l.Context)
 			}
+			if body := e.get(tt.uri).Body.String(); !strings.Contains(body, l.NextLink) {
+				t.Error("the link is escaped as no API escapes it")
+			}
 			if next := e.list(follow(t, l.NextLink)); len(next.Value) != 5 {
 				t.Errorf("the next page has %d rows, want 5", len(next.Value))
 			}
@@ -117,6 +121,9 @@ func TestTopSuppressesTheNextLink(t *testing.T) {
 	}
 	if l := e.list("/api/machines?$top=0"); len(l.Value) != 0 || l.NextLink != "" {
 		t.Errorf("got %d rows and link %q, want none", len(l.Value), l.NextLink)
+	}
+	if l := e.list("/v1.0/security/incidents?$top=0"); len(l.Value) != 0 || l.NextLink != "" {
+		t.Errorf("Graph: got %d rows and link %q, want none: the pages would not end", len(l.Value), l.NextLink)
 	}
 	if err := e.SetFaults(Faults{PagedTop: {}}); err != nil {
 		t.Fatal(err)
@@ -153,6 +160,9 @@ func TestQueryOptions(t *testing.T) {
 		if ordered[i].(string) > ordered[i+1].(string) {
 			t.Fatalf("$orderby: %v stands before %v", ordered[i], ordered[i+1])
 		}
+	}
+	if got := e.list("/api/alerts?$orderby=assignedTo&$top=1").properties("assignedTo"); got[0] != nil {
+		t.Errorf("$orderby: %v stands before null", got[0])
 	}
 	if l := e.list("/api/alerts?$top=1"); len(l.Value[0]["evidence"].([]any)) != 0 {
 		t.Error("evidence was sent without $expand")

@@ -61,5 +61,5 @@ func getLiveResponseResult(c *call) (answer, error) {
 	if err != nil || index < 0 || index >= len(a.Commands) {
 		return answer{}, badRequest("InvalidInput", "index is %q: the session has commands 0 to %d.", c.param("index"), len(a.Commands)-1)
 	}
-	return c.value(c.server.files.link("liveresponse/"+a.ID+"-"+strconv.Itoa(index)+".json", c.now.after(30*time.Minute)))
+	return c.value(c.fileLink("liveresponse/"+a.ID+"-"+strconv.Itoa(index)+".json", c.now.after(30*time.Minute)))
 }

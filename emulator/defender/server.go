@@ -13,8 +13,6 @@ package defenderemu
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -46,7 +44,8 @@ type Config struct {
 	// own. The real APIs too hardly ever name the host that was asked.
 	ForeignHost string
 	// FilesHost is where the links to packages and exports lead, a port included
-	// if need be; empty: a name that resolves nowhere.
+	// if need be. Empty: the host that was asked, so that the links work, but
+	// from the hosts of the catalogue a name that resolves nowhere.
 	FilesHost string
 }
 
@@ -80,16 +79,13 @@ func New(cfg Config) (*Server, error) {
 	if cfg.ActionTime == 0 {
 		cfg.ActionTime = 3 * time.Second
 	}
-	if cfg.FilesHost == "" {
-		cfg.FilesHost = "files.example"
-	}
 	s := &Server{
 		cfg: cfg, started: time.Now(), handlers: bind(cfg.Catalogue), tenants: map[string]*data{},
 		faults: &faults{on: Faults{}}, limiter: &limiter{windows: map[window]*count{}}, meter: newMeter(), journal: new(journal),
 	}
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails
-	s.files = &files{host: cfg.FilesHost, key: key, now: s.now, open: s.openFile, faults: s.faults}
+	s.files = &files{key: key, now: s.now, open: s.openFile, faults: s.faults}
 	s.admin = s.newAdmin()
 	return s, nil
 }
@@ -116,7 +112,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.admin.ServeHTTP(w, r)
 		return
 	}
-	seen := &watched{ResponseWriter: w}
+	seen := &watched{ResponseWriter: w, gone: r.Context().Done()}
 	end := s.journal.begin(r)
 	defer end(seen)
 	if s.disturb(seen, r) {
@@ -184,52 +180,6 @@ func apiOf(path string) defender.API {
 		return defender.Graph
 	}
 	return defender.MDE
-}
-
-// admit checks a call before its handler sees it, and reads its body.
-func (s *Server) admit(w http.ResponseWriter, r *http.Request, e *defender.Endpoint, host *defender.Host) (*call, error) {
-	if err := s.refuse(r, e); err != nil {
-		return nil, err
-	}
-	claims, err := s.authorize(r, e, host)
-	if err != nil {
-		return nil, err
-	}
-	if s.cfg.Limits {
-		if err := s.limiter.count(&claims, e, time.Now()); err != nil {
-			return nil, err
-		}
-	}
-	body, err := readBody(w, r)
-	if err != nil {
-		return nil, err
-	}
-	return &call{
-		Request: r, server: s, endpoint: e, claims: claims, data: s.dataOf(claims.Tenant), now: s.now(),
-		body: body, params: placeholders(e.Path, r.URL.EscapedPath()),
-	}, nil
-}
-
-// The largest bodies, in bytes: of a file for the library 20 MB are documented,
-// to which the rest of the form comes.
-const (
-	maxBody   = 4 << 20
-	maxUpload = 20_000_000 + 64<<10
-)
-
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	limit := int64(maxBody)
-	if strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/") {
-		limit = maxUpload
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, refuse(http.StatusRequestEntityTooLarge, "InvalidRequestBody", "Request body is larger than %d bytes.", tooLarge.Limit)
-	}
-	if err != nil {
-		return nil, badRequest("InvalidRequestBody", "Request body could not be read.")
-	}
-	return body, nil
 }
 
 // run calls the handler and encodes what it answers, both under the lock of the

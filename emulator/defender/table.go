@@ -85,7 +85,7 @@ func logonEvents(t *data) [][]any {
 }
 
 func processEvents(t *data) [][]any {
-	return each(t.process, func(p *process) []any {
+	return each(t.processes, func(p *process) []any {
 		return []any{
 			p.time, p.machine.ID, p.machine.ComputerDNSName, "ProcessCreated", p.file, p.line, p.sha1, p.sha256,
 			domain, p.user.name, p.above, p.pid,

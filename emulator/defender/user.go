@@ -66,24 +66,8 @@ func newUsers(d dice) []user {
 	users := make([]user, count)
 	for i := range users {
 		name := firstNames[i%len(firstNames)] + "." + lastNames[(i/len(firstNames)+i)%len(lastNames)]
-		users[i] = user{name: name, sid: "S-1-5-21-" + sid(d), guid: d.guid(), admin: i >= count-admins}
+		sid := "S-1-5-21-" + d.digits(9) + "-" + d.digits(9) + "-" + d.digits(9) + "-" + d.digits(4)
+		users[i] = user{name: name, sid: sid, guid: d.guid(), admin: i >= count-admins}
 	}
 	return users
-}
-
-func sid(d dice) string {
-	var b strings.Builder
-	for range 3 {
-		b.WriteString(digits(d, 9) + "-")
-	}
-	return b.String() + digits(d, 4)
-}
-
-// digits returns n decimal digits, the first not zero.
-func digits(d dice, n int) string {
-	b := []byte{byte('1' + d.IntN(9))}
-	for len(b) < n {
-		b = append(b, byte('0'+d.IntN(10)))
-	}
-	return string(b)
 }

@@ -27,18 +27,18 @@ type trouble struct {
 // next returns the trouble after one more failure, t being what was before, or
 // nil. It waits the longer of our own back-off and the Retry-After received.
 //
-// While a token is held, left is what remains of it. Its next refresh is then
-// tried at half of that at the latest, so that there are always some tries
-// before the end; a Retry-After is obeyed even so.
-func (t *trouble) next(err *entra.Error, left time.Duration, now time.Time) *trouble {
+// While a token is held, remaining is its life until the end. Its next refresh
+// is then tried at half of that at the latest, so that there are always some
+// tries more; a Retry-After is obeyed even so.
+func (t *trouble) next(err *entra.Error, remaining time.Duration, now time.Time) *trouble {
 	times := 0
 	if t != nil && !t.over(now) {
 		times = t.times
 	}
 	first, most := backoff(err.Kind)
 	wait := min(first<<min(times, 10), most)
-	if left > 0 {
-		wait = min(wait, max(first, left/2))
+	if remaining > 0 {
+		wait = min(wait, max(first, remaining/2))
 	}
 	wait = max(wait, min(err.RetryAfter, longestRetryAfter))
 	return &trouble{err: err, times: times + 1, until: now.Add(wait + jitter(wait/5))}

@@ -110,23 +110,23 @@ func (c *Cache) Token(ctx context.Context, req entra.Request) (entra.Token, erro
 
 // look finds the token in the LRU, or gets it.
 func (c *Cache) look(ctx context.Context, req entra.Request) (entra.Token, way, error) {
-	f := flightOf(&req)
+	f := flightOf(req)
 	now := time.Now()
 	e, _ := c.entries.Get(f.key)
 	switch {
 	case !e.usable(now):
-		return c.wait(ctx, f, req)
+		return c.wait(ctx, f)
 	case e.answers(f, now):
 		c.recent.put(&req, e, now)
 		return e.token, hit, nil
 	case f.demanding():
-		token, how, err := c.wait(ctx, f, req)
+		token, how, err := c.wait(ctx, f)
 		if err != nil && f.claims == "" && e.usable(time.Now()) {
 			return e.token, stale, nil
 		}
 		return token, how, err
 	default:
-		token, how := c.stale(ctx, f, req, e, now)
+		token, how := c.stale(ctx, f, e, now)
 		return token, how, nil
 	}
 }

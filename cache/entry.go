@@ -25,10 +25,10 @@ const (
 // entry is a token and its deadlines. But for the atomic fields it never
 // changes: a newer token is a new entry.
 //
-//	fetched ────────────── soft ───────── last ── end
-//	    answer at once      │ answer,       │      │ wait, or fail
-//	                        │ refresh behind│      │
-//	                                        │ wait a moment, then answer
+//	fetched ───────── soft ───────────── last ─────────────── end
+//	 answer           │ answer, and      │ wait a moment for  │ wait for the
+//	                  │ refresh behind   │ the next one, then │ next one, or
+//	                  │                  │ answer             │ fail
 //
 // The deadlines are compared on the wall clock, since the monotonic one stands
 // still while a laptop sleeps and the token ages all the same.
@@ -103,17 +103,11 @@ func (e *entry) answers(f flight, now time.Time) bool {
 		return now.Before(e.soft)
 	case f.claims != "" && f.claims != e.claims:
 		return false
-	case f.rejected != "" && f.rejected != e.fingerprint:
+	case f.req.Rejected != "" && f.req.Rejected != e.fingerprint:
 		return true // it is another one already
 	default:
 		return now.Sub(e.fetched) < pause
 	}
-}
-
-// yields reports whether e gives way to next, which was fetched while e came
-// to stand where another entry was.
-func (e *entry) yields(next *entry) bool {
-	return next.demanded || !e.demanded && next.token.ExpiresOn.After(e.token.ExpiresOn)
 }
 
 // patience is how long a caller may wait for the successor of e. It runs out

@@ -19,23 +19,23 @@ type question struct {
 	claims string
 }
 
-// flight is a question and why the token held is no answer to it. Callers who
-// have all of it in common share one request to the source.
+// flight is a question on its way to the source, and the request that sends it.
 type flight struct {
 	question
-	rejected string
+	req entra.Request
 }
 
-func flightOf(req *entra.Request) flight {
-	return flight{question{req.Key(), req.Claims}, req.Rejected}
+func flightOf(req entra.Request) flight {
+	return flight{question{req.Key(), req.Claims}, req}
 }
 
 // demanding reports whether another token than the one held is wanted.
-func (f flight) demanding() bool { return f.claims != "" || f.rejected != "" }
+func (f flight) demanding() bool { return f.claims != "" || f.req.Rejected != "" }
 
-// String names the flight for singleflight. Quoted, no two flights share a name.
+// String names the flight for singleflight: callers with the same question who
+// reject the same token share it. Quoted, no two flights have the same name.
 func (f flight) String() string {
-	return fmt.Sprintf("%q %q %q %x %q %q", f.key.Identity, f.key.Tenant, f.key.Scope, f.key.Assertion, f.claims, f.rejected)
+	return fmt.Sprintf("%q %q %q %x %q %q", f.key.Identity, f.key.Tenant, f.key.Scope, f.key.Assertion, f.claims, f.req.Rejected)
 }
 
 // attrs names the token in a log.
@@ -50,13 +50,16 @@ func (f flight) attrs() []slog.Attr {
 // wait returns the token that the flight brings, and starts it if nobody has.
 // The flight belongs to nobody: it goes on when the caller who started it
 // leaves, and ends by itself at the fill's timeout.
-func (c *Cache) wait(ctx context.Context, f flight, req entra.Request) (entra.Token, way, error) {
+func (c *Cache) wait(ctx context.Context, f flight) (entra.Token, way, error) {
+	if ctx.Err() != nil {
+		return entra.Token{}, miss, left(ctx)
+	}
 	// What the source notes must not end in the trail of a request that may be over.
 	detached := entra.WithTrail(context.WithoutCancel(ctx), &entra.Trail{RequestID: entra.TrailOf(ctx).RequestID})
 	var started atomic.Bool
 	landing := c.flights.DoChan(f.String(), func() (any, error) {
 		started.Store(true)
-		return c.fetch(detached, f, req)
+		return c.fetch(detached, f)
 	})
 	how := func() way {
 		if started.Load() {
@@ -71,13 +74,18 @@ func (c *Cache) wait(ctx context.Context, f flight, req entra.Request) (entra.To
 		}
 		return r.Val.(*entry).token, how(), nil
 	case <-ctx.Done():
-		return entra.Token{}, how(), entra.Errorf(entra.KindOf(ctx.Err()), "cache.wait", "left while waiting for a token: %w", ctx.Err())
+		return entra.Token{}, how(), left(ctx)
 	}
+}
+
+// left is the failure of a caller whose context has ended.
+func left(ctx context.Context) error {
+	return entra.Errorf(entra.KindOf(ctx.Err()), "cache.wait", "left while waiting for a token: %w", ctx.Err())
 }
 
 // fetch is one flight: it asks the source, unless that is settled by now, and
 // keeps what it learns.
-func (c *Cache) fetch(ctx context.Context, f flight, req entra.Request) (*entry, error) {
+func (c *Cache) fetch(ctx context.Context, f flight) (*entry, error) {
 	if !c.begin() {
 		return nil, shutdown()
 	}
@@ -89,31 +97,28 @@ func (c *Cache) fetch(ctx context.Context, f flight, req entra.Request) (*entry,
 	if held.usable(now) && held.answers(f, now) {
 		return held, nil
 	}
-	before, _ := c.failures.Peek(f.question)
-	if before.running(now) {
-		return nil, before.report(now)
+	if t, _ := c.failures.Peek(f.question); t.running(now) {
+		return nil, t.report(now)
 	}
 
 	refresh := held.usable(now)
-	c.counters.filling(refresh)
-	e, err := c.ask(ctx, f, req)
-	switch {
-	case err == nil:
-		if c.failures.Remove(f.question) {
-			c.log.LogAttrs(ctx, slog.LevelInfo, "token fetched again", f.attrs()...)
-		}
-		return c.keep(held, e), nil
-	case c.closed():
+	e, err := c.ask(ctx, f)
+	if err != nil && c.closed() {
 		return nil, shutdown()
-	default:
-		c.counters.fillFailed(refresh)
-		return nil, c.failed(ctx, f, held, before, entra.AsError(err))
 	}
+	c.counters.filled(refresh, err)
+	if err != nil {
+		return nil, c.failed(ctx, f, held, entra.AsError(err))
+	}
+	if c.failures.Remove(f.question) {
+		c.log.LogAttrs(ctx, slog.LevelInfo, "token fetched again", f.attrs()...)
+	}
+	return c.keep(held, e), nil
 }
 
 // ask asks the source. It returns at the fill's timeout and on Close even if
 // the source does not, and survives a source that panics.
-func (c *Cache) ask(ctx context.Context, f flight, req entra.Request) (*entry, error) {
+func (c *Cache) ask(ctx context.Context, f flight) (*entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	type answer struct {
@@ -129,7 +134,7 @@ func (c *Cache) ask(ctx context.Context, f flight, req entra.Request) (*entry, e
 			}
 			answered <- a
 		}()
-		a.token, a.err = c.next.Token(ctx, req)
+		a.token, a.err = c.next.Token(ctx, f.req)
 	})
 	select {
 	case a := <-answered:
@@ -146,8 +151,9 @@ func (c *Cache) ask(ctx context.Context, f flight, req entra.Request) (*entry, e
 	return nil, entra.Errorf(entra.Unavailable, "cache.fill", "entra did not answer within %s", c.timeout)
 }
 
-// keep puts e in the place of held and returns what stands there in the end:
-// where another flight was quicker, that can be its entry.
+// keep puts e in the place of held and returns what stands there in the end.
+// That can be the entry of another flight, which landed meanwhile: plain ones
+// for one key share a flight, so it was demanded, and only a demand undoes that.
 func (c *Cache) keep(held, e *entry) *entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -155,7 +161,7 @@ func (c *Cache) keep(held, e *entry) *entry {
 		return e
 	}
 	if there, ok := c.entries.Peek(e.key); ok {
-		if there != held && !there.yields(e) {
+		if there != held && !e.demanded {
 			return there
 		}
 		there.replaced.Store(true)
@@ -164,26 +170,27 @@ func (c *Cache) keep(held, e *entry) *entry {
 	return e
 }
 
-// failed remembers a failure and returns it as the callers get it. Where a
-// token is held they get that instead, and it is the log that hears.
-func (c *Cache) failed(ctx context.Context, f flight, held *entry, before *trouble, err *entra.Error) *entra.Error {
+// failed remembers a failure and returns it as the callers get it. Where they
+// get the token held instead, it is the log that hears.
+func (c *Cache) failed(ctx context.Context, f flight, held *entry, err *entra.Error) *entra.Error {
 	if err.Kind == entra.Canceled || err.Kind == entra.Timeout {
 		// No caller left and no upstream was late: it was between the source and Entra.
 		e := *err
 		e.Kind, err = entra.Unavailable, &e
 	}
 	now := time.Now()
-	left := time.Duration(0)
+	remaining := time.Duration(0)
 	if held.usable(now) {
-		left = held.end.Sub(now)
+		remaining = held.end.Sub(now)
 	} else if passing(err.Kind) {
 		return err
 	}
-	t := before.next(err, left, now)
+	t, _ := c.failures.Peek(f.question)
+	t = t.next(err, remaining, now)
 	c.failures.Add(f.question, t)
 	err = t.report(now)
-	if left > 0 {
-		attrs := append(f.attrs(), slog.Int("expires_in_s", int(left.Seconds())))
+	if remaining > 0 && f.claims == "" {
+		attrs := append(f.attrs(), slog.Int("expires_in_s", int(remaining.Seconds())))
 		c.log.LogAttrs(ctx, slog.LevelWarn, "token refresh failed", append(attrs, failureAttrs(err)...)...)
 	}
 	return err

@@ -77,11 +77,11 @@ func (f *fake) count() int {
 }
 
 // wantCount holds it to a number of requests.
-func (f *fake) wantCount(t *testing.T, want int) {
-	t.Helper()
+func (f *fake) wantCount(tb testing.TB, want int) {
+	tb.Helper()
 	synctest.Wait()
 	if got := f.count(); got != want {
-		t.Errorf("the source was asked %d times, want %d", got, want)
+		tb.Errorf("the source was asked %d times, want %d", got, want)
 	}
 }
 
@@ -95,17 +95,17 @@ func failure(kind entra.Kind) error {
 	return entra.Errorf(kind, "broker.confidential", "refused")
 }
 
-// broker is a cache in a bubble, with the test that it is in.
+// broker is a cache and the test that it is in.
 type broker struct {
 	*cache.Cache
-	t *testing.T
+	*testing.T
 }
 
 // inBubble runs a test on a cache around next, with a clock of its own.
-func inBubble(t *testing.T, next entra.Source, test func(t *testing.T, b broker)) {
+func inBubble(t *testing.T, next entra.Source, test func(t broker)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		test(t, newBroker(t, next, cache.Config{}))
+		test(newBroker(t, next, cache.Config{}))
 	})
 }
 
@@ -135,46 +135,57 @@ func ask(scope entra.Scope) entra.Request {
 // get asks for the token and returns it with how long that took.
 func (b broker) get(req entra.Request) (string, time.Duration, error) {
 	start := time.Now()
-	token, err := b.Token(b.t.Context(), req)
+	token, err := b.Token(b.Context(), req)
 	return token.Access.Reveal(), time.Since(start), err
 }
 
 // want asks for the token, and wants that one, at once.
 func (b broker) want(req entra.Request, want string) {
-	b.t.Helper()
+	b.Helper()
 	b.wantAfter(req, want, 0)
 }
 
 // wantAfter asks for the token, and wants that one, after that time.
 func (b broker) wantAfter(req entra.Request, want string, after time.Duration) {
-	b.t.Helper()
+	b.Helper()
 	got, took, err := b.get(req)
 	if err != nil {
-		b.t.Fatalf("got error %v, want %s", err, want)
-	}
-	if got != want || took != after {
-		b.t.Errorf("got %s after %s, want %s after %s", got, took, want, after)
+		b.Errorf("got error %v, want %s", err, want)
+	} else if got != want || took != after {
+		b.Errorf("got %s after %s, want %s after %s", got, took, want, after)
 	}
 }
 
 // wantError asks for the token, and wants a failure of that kind, at once.
-func (b broker) wantError(req entra.Request, want entra.Kind) *entra.Error {
-	b.t.Helper()
-	return b.wantErrorAfter(req, want, 0)
+func (b broker) wantError(req entra.Request, want entra.Kind) {
+	b.Helper()
+	b.wantErrorAfter(req, want, 0)
 }
 
-func (b broker) wantErrorAfter(req entra.Request, want entra.Kind, after time.Duration) *entra.Error {
-	b.t.Helper()
-	got, took, err := b.get(req)
+// wantErrorAfter asks for the token, and wants a failure of that kind, after that time.
+func (b broker) wantErrorAfter(req entra.Request, want entra.Kind, after time.Duration) {
+	b.Helper()
+	start := time.Now()
+	err := b.failure(req, want)
+	if took := time.Since(start); took != after {
+		b.Errorf("got %v after %s, want it after %s", err, took, after)
+	}
+}
+
+// failure asks for the token, and returns the failure, which is of that kind.
+func (b broker) failure(req entra.Request, want entra.Kind) *entra.Error {
+	b.Helper()
+	got, _, err := b.get(req)
 	if err == nil {
-		b.t.Fatalf("got %s, want an error that is %s", got, want)
+		b.Errorf("got %s, want an error that is %s", got, want)
+		return new(entra.Error)
 	}
 	e := entra.AsError(err)
-	if e.Kind != want || took != after {
-		b.t.Errorf("got %s (%v) after %s, want %s after %s", e.Kind, e, took, want, after)
+	if e.Kind != want {
+		b.Errorf("got %s (%v), want %s", e.Kind, e, want)
 	}
 	if (e.Kind == entra.Unavailable || e.Kind == entra.Throttled) && (e.RetryAfter < time.Second || e.RetryAfter%time.Second != 0) {
-		b.t.Errorf("retry after %s, want whole seconds, one at least", e.RetryAfter)
+		b.Errorf("retry after %s, want whole seconds, one at least", e.RetryAfter)
 	}
 	return e
 }

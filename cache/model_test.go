@@ -120,12 +120,12 @@ func (m *model) take(b broker, s step) {
 	var callers sync.WaitGroup
 	for range s.Callers {
 		callers.Go(func() {
-			token, err := b.Token(b.t.Context(), req)
+			token, err := b.Token(b.Context(), req)
 			took := time.Since(start)
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			m.hold(took <= 10*time.Second, "a caller waited %s", took)
-			if req.Claims == "" && req.Rejected == "" && held.ValidFor(start, 3*time.Second) {
+			if req.Claims == "" && req.Rejected == "" && held.ValidFor(start, min(2*time.Second, m.life/10)) {
 				m.hold(err == nil, "a token was held, and a caller got %v", err)
 				m.hold(took <= time.Second, "a token was held, and a caller waited %s", took)
 			}

@@ -19,22 +19,22 @@ const warmers = 8
 // first attempt to get it. Callers of a key in use never wait at all: its
 // refresh was tried long before. Those of a key that rested wait that long
 // once, if Entra hangs, and never for a refusal.
-func (c *Cache) stale(ctx context.Context, f flight, req entra.Request, e *entry, now time.Time) (entra.Token, way) {
+func (c *Cache) stale(ctx context.Context, f flight, e *entry, now time.Time) (entra.Token, way) {
 	if patience := e.patience(now); patience > 0 {
 		waiting, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		if token, how, err := c.wait(waiting, f, req); err == nil {
+		if token, how, err := c.wait(waiting, f); err == nil {
 			return token, how
 		}
 	} else {
-		c.refresh(ctx, f, req, e, now)
+		c.refresh(ctx, f, e, now)
 	}
 	return e.token, stale
 }
 
 // refresh fetches the successor of e behind its callers, one attempt at a
 // time. While a back-off runs it costs a caller one look.
-func (c *Cache) refresh(ctx context.Context, f flight, req entra.Request, e *entry, now time.Time) {
+func (c *Cache) refresh(ctx context.Context, f flight, e *entry, now time.Time) {
 	if t, _ := c.failures.Peek(f.question); t.running(now) || !e.refreshing.CompareAndSwap(false, true) {
 		return
 	}
@@ -45,7 +45,7 @@ func (c *Cache) refresh(ctx context.Context, f flight, req entra.Request, e *ent
 	go func() {
 		defer c.running.Done()
 		defer e.refreshing.Store(false)
-		_, _, _ = c.wait(context.WithoutCancel(ctx), f, req) // fetch has logged a failure
+		_, _, _ = c.wait(context.WithoutCancel(ctx), f) // fetch has logged a failure
 	}()
 }
 
@@ -75,7 +75,7 @@ func (c *Cache) warm(ctx context.Context, req entra.Request, turns chan struct{}
 			return
 		}
 		failure := entra.AsError(err)
-		c.log.LogAttrs(ctx, slog.LevelWarn, "token not fetched ahead", append(flightOf(&req).attrs(), failureAttrs(failure)...)...)
+		c.log.LogAttrs(ctx, slog.LevelWarn, "token not fetched ahead", append(flightOf(req).attrs(), failureAttrs(failure)...)...)
 		if failure.RetryAfter == 0 {
 			return
 		}

@@ -34,33 +34,31 @@ func (c *counters) count(w way) string {
 	return ways[w]
 }
 
-func (c *counters) filling(refresh bool) {
+// filled counts a request to the source.
+func (c *counters) filled(refresh bool, err error) {
+	c.fills.Add(1)
 	if refresh {
 		c.refreshes.Add(1)
-	} else {
-		c.fills.Add(1)
 	}
-}
-
-func (c *counters) fillFailed(refresh bool) {
+	if err == nil {
+		return
+	}
+	c.fillErrors.Add(1)
 	if refresh {
 		c.refreshErrors.Add(1)
-	} else {
-		c.fillErrors.Add(1)
 	}
 }
 
 // Stats are counters since the start, but for Entries. Every caller is one of
-// Hits, Stale, Shared and Misses; every request to the source is one of Fills
-// and Refreshes.
+// Hits, Stale, Shared and Misses.
 type Stats struct {
 	Hits          uint64 // a fresh token was held
 	Stale         uint64 // a token was held whose time to refresh had come
 	Shared        uint64 // waited for a fetch that another caller had started
 	Misses        uint64 // started a fetch and waited for it
-	Fills         uint64 // requests to the source with no usable token held
+	Fills         uint64 // requests to the source that ended
 	FillErrors    uint64 // those of them that failed
-	Refreshes     uint64 // requests to the source with one held
+	Refreshes     uint64 // fills while a usable token was held
 	RefreshErrors uint64 // those of them that failed
 	Entries       int    // tokens held now, expired ones included
 }

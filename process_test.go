@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -34,16 +35,28 @@ type process struct {
 // listeners get any free port unless args say otherwise. It sees the variables
 // of env and no others.
 func launch(dir string, env []string, command string, args ...string) (*process, error) {
-	p := &process{command: command, stdout: newTranscript(), stderr: newTranscript(), ended: make(chan struct{})}
+	if command == "serve" {
+		env = append(slices.Clone(anyListener), env...)
+	}
+	p, err := spawn(dir, env, append([]string{command}, append(anyPort[command], args...)...)...)
+	if err != nil {
+		return nil, err
+	}
+	if p.vars, err = p.announced(); err != nil {
+		p.kill()
+		return nil, fmt.Errorf("tokenbroker %s: %w\n%s%s", command, err, p.stdout, p.stderr)
+	}
+	return p, nil
+}
+
+// spawn starts a command as it stands there.
+func spawn(dir string, env []string, args ...string) (*process, error) {
 	path, err := exec.LookPath("tokenbroker") // put there by testscript.Main
 	if err != nil {
 		return nil, err
 	}
-	p.cmd = exec.Command(path, append([]string{command}, append(anyPort[command], args...)...)...)
+	p := &process{command: args[0], cmd: exec.Command(path, args...), stdout: newTranscript(), stderr: newTranscript(), ended: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = dir, env, p.stdout, p.stderr
-	if command == "serve" {
-		p.cmd.Env = append(anyListener, env...)
-	}
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -51,10 +64,6 @@ func launch(dir string, env []string, command string, args ...string) (*process,
 		_ = p.cmd.Wait()
 		close(p.ended)
 	}()
-	if p.vars, err = p.announced(); err != nil {
-		p.kill()
-		return nil, fmt.Errorf("tokenbroker %s: %w\n%s%s", command, err, p.stdout, p.stderr)
-	}
 	return p, nil
 }
 
@@ -64,7 +73,7 @@ var anyPort = map[string][]string{
 	"emulate": {"-o", "json", "--entra", "127.0.0.1:0", "--defender", "127.0.0.1:0", "--ca-out", "ca.pem"},
 }
 
-// anyListener does the same for serve, which has no flags for that.
+// anyListener does the same for serve, which has no flags for it.
 var anyListener = []string{"TOKENBROKER_LISTEN_CALLERS=127.0.0.1:0", "TOKENBROKER_LISTEN_OPS=127.0.0.1:0"}
 
 // announced waits for the line in which a process says where it is to be found
@@ -148,8 +157,8 @@ func (p *process) kill() {
 	<-p.ended
 }
 
-// run is launch for a test, at whose end the process is stopped.
-func run_(t *testing.T, env []string, command string, args ...string) *process {
+// start is launch for a test, at whose end the process is stopped.
+func start(t *testing.T, env []string, command string, args ...string) *process {
 	t.Helper()
 	p, err := launch(t.TempDir(), append(surroundings(), env...), command, args...)
 	if err != nil {

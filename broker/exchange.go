@@ -3,13 +3,12 @@ package broker
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"fmt"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/confidential"
+	"github.com/google/uuid"
 
 	"tokenbroker/entra"
 )
@@ -132,9 +131,5 @@ func requestID(ctx context.Context) string {
 	if id := entra.TrailOf(ctx).RequestID; entra.IsGUID(id) {
 		return id
 	}
-	var b [16]byte
-	_, _ = rand.Read(b[:])  // never fails
-	b[6] = b[6]&0x0f | 0x40 // version 4, RFC 9562 §5.4
-	b[8] = b[8]&0x3f | 0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+	return uuid.NewString()
 }

@@ -13,8 +13,8 @@ import (
 	"tokenbroker/entra"
 )
 
-// Local is the name of every admitted caller. There are no others yet: who has
-// a key, or needs none, may use all routes.
+// Local is the name of every admitted caller: whoever has a key, or needs none,
+// may use all routes.
 const Local = "local"
 
 // Principal is a local caller that was admitted. The zero value is nobody.

@@ -31,7 +31,7 @@ func unixSocket(r *http.Request) bool {
 
 func loopback(remote string) bool {
 	addr, err := netip.ParseAddrPort(remote)
-	return err == nil && addr.Addr().Unmap().IsLoopback()
+	return err == nil && addr.Addr().IsLoopback()
 }
 
 // checkHost refuses a Host that is no name of the listener. A page whose name

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"tokenbroker/defender"
 	"tokenbroker/entra"
 	"tokenbroker/guard"
 	"tokenbroker/route"
@@ -20,18 +21,14 @@ const (
 	other = entra.IdentityID("other")
 )
 
-// makeZero points *p at a zero value of a type that this package may not
-// import. An empty catalogue will do: the routes here name their scopes.
-func makeZero[T any](p **T) { *p = new(T) }
-
 // table is a route table with the identities app and other.
 func table(t *testing.T, routes ...route.Route) *route.Table {
 	t.Helper()
 	cfg := route.Config{
+		Catalogue:  new(defender.Catalogue),
 		Identities: []route.Identity{{Name: "default", ID: app}, {Name: "other", ID: other}},
 		Routes:     routes,
 	}
-	makeZero(&cfg.Catalogue)
 	made, err := route.NewTable(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package protocol
 import (
 	"errors"
 	"io"
-	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -14,120 +13,142 @@ import (
 	"tokenbroker/route"
 )
 
-// maxForm bounds the form of a token request, in bytes.
-const maxForm = 64 << 10
+const (
+	maxForm = 64 << 10 // bytes
+	opAsk   = "token.ask"
+)
 
-// asked are the parameters of a token request, as they came: each at most once.
-type asked map[string]string
-
-// readAsk reads a native token request. Anything said twice, or not known, is
-// refused: a parameter that is passed over is a wrong token later.
+// readAsk reads a native token request. What is said twice, not known, empty,
+// or said where nobody looks is refused: a parameter that is passed over is a
+// wrong token later.
 func readAsk(w http.ResponseWriter, r *http.Request) (ask route.Ask, fresh bool, err error) {
-	values, err := parameters(w, r)
+	if _, sent := r.Header["X-User-Assertion"]; sent {
+		return route.Ask{}, false, noAssertion()
+	}
+	said, err := readParameters(w, r)
 	if err != nil {
 		return route.Ask{}, false, err
 	}
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		switch value := values[name]; name {
-		case "scope":
-			ask.Scope, err = entra.ParseScope(value)
-		case "resource":
-			ask.Scope, err = entra.ParseResource(value)
-		case "route":
-			ask.Route = value
-		case "path":
-			ask.Path = value
-		case "identity":
-			ask.Identity = value
-		case "tenant":
-			ask.Tenant = value
-		case "fresh":
-			fresh, err = readFresh(r, value)
-		case "assertion":
-			err = noAssertion()
-		default:
-			err = entra.Errorf(entra.Invalid, "token.ask", "parameter %s: not known; want scope, resource, route, path, identity, tenant or fresh", entra.Quote(name))
-		}
+	if err := said.oneTarget(); err != nil {
+		return route.Ask{}, false, err
+	}
+	ask = route.Ask{Route: said.get("route"), Path: said.get("path"), Identity: said.get("identity"), Tenant: said.get("tenant")}
+	if scope := said.get("scope"); scope != "" {
+		ask.Scope, err = entra.ParseScope(scope)
+	} else if resource := said.get("resource"); resource != "" {
+		ask.Scope, err = entra.ParseResource(resource)
+	}
+	if err != nil {
+		return route.Ask{}, false, err
+	}
+	switch value := said.get("fresh"); {
+	case value == "" || value == "false":
+		return ask, false, nil
+	case value != "true":
+		return route.Ask{}, false, entra.Errorf(entra.Invalid, opAsk, "fresh=%s: want true or false", entra.Quote(value))
+	case r.Method != http.MethodPost:
+		return route.Ask{}, false, entra.Errorf(entra.Invalid, opAsk, "fresh=true: send it by POST, since it makes a new token")
+	}
+	return ask, true, nil
+}
+
+// parameters are what a token request says, by name. Each has one value, which
+// is not empty.
+type parameters map[string][]string
+
+// get returns the parameter of that name, or "" where it was not said.
+func (p parameters) get(name string) string { return url.Values(p).Get(name) }
+
+// readParameters reads the query and, of a POST, the form.
+func readParameters(w http.ResponseWriter, r *http.Request) (parameters, error) {
+	said, err := parse("query", r.URL.RawQuery)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case r.Method == http.MethodPost:
+		form, err := readForm(w, r)
 		if err != nil {
-			return route.Ask{}, false, err
+			return nil, err
+		}
+		for name, values := range form {
+			said[name] = append(said[name], values...)
+		}
+	case r.ContentLength != 0:
+		return nil, entra.Errorf(entra.Invalid, opAsk, "body: a %s has none here; put the parameters into the query, or send them by POST", r.Method)
+	}
+	return said, said.check()
+}
+
+// readForm reads the body of a POST. It may be empty, and then be of any type.
+func readForm(w http.ResponseWriter, r *http.Request) (parameters, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, entra.Errorf(entra.Invalid, opAsk, "form: larger than %d bytes: %w", maxForm, tooLarge)
+	}
+	if err != nil {
+		return nil, entra.Errorf(entra.Invalid, opAsk, "form: broke off, came too late, or is not what its header says")
+	}
+	const form = "application/x-www-form-urlencoded"
+	if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); len(body) > 0 && media != form {
+		return nil, entra.Errorf(entra.Invalid, opAsk, "Content-Type %s: want %s", entra.Quote(r.Header.Get("Content-Type")), form)
+	}
+	return parse("form", string(body))
+}
+
+// parse reads one part of the request. The error names the part, not its text,
+// which may hold what is nobody's business.
+func parse(part, encoded string) (parameters, error) {
+	values, err := url.ParseQuery(encoded)
+	if err != nil {
+		return nil, entra.Errorf(entra.Invalid, opAsk, "%s: not well-formed: it has a bare ; or a broken %% escape", part)
+	}
+	return parameters(values), nil
+}
+
+// check says what is wrong with the parameters. Where several are, it is the
+// first by name, so that a request gets the same answer every time.
+func (p parameters) check() error {
+	var first string
+	var fault error
+	for name, values := range p {
+		if err := checkParameter(name, values); err != nil && (fault == nil || name < first) {
+			first, fault = name, err
 		}
 	}
-	if r.Header.Get("X-User-Assertion") != "" {
-		return route.Ask{}, false, noAssertion()
+	return fault
+}
+
+func checkParameter(name string, values []string) error {
+	switch name {
+	case "scope", "resource", "route", "path", "identity", "tenant", "fresh":
+	case "assertion":
+		return noAssertion()
+	default:
+		return entra.Errorf(entra.Invalid, opAsk, "parameter %s: not known; want scope, resource, route, path, identity, tenant or fresh", entra.Quote(name))
 	}
-	return ask, fresh, values.oneTarget()
+	switch {
+	case len(values) > 1:
+		return entra.Errorf(entra.Invalid, opAsk, "parameter %s: said twice; say it once", name)
+	case values[0] == "":
+		return entra.Errorf(entra.Invalid, opAsk, "parameter %s: empty; give it a value or leave it off", name)
+	}
+	return nil
+}
+
+func noAssertion() error {
+	return entra.Errorf(entra.Invalid, opAsk, "user assertion: no identity here acts on behalf of users; leave it off")
 }
 
 // oneTarget refuses no answer, and two answers, to what the token is for.
-func (a asked) oneTarget() error {
-	var said []string
-	for _, name := range []string{"scope", "resource", "route"} {
-		if a[name] != "" {
-			said = append(said, name)
-		}
-	}
+func (p parameters) oneTarget() error {
+	said := slices.DeleteFunc([]string{"scope", "resource", "route"}, func(name string) bool { return p[name] == nil })
 	switch len(said) {
 	case 1:
 		return nil
 	case 0:
-		return entra.Errorf(entra.Invalid, "token.ask", "what for? say scope=https://host/.default, resource=https://host or route=NAME; see /routes")
+		return entra.Errorf(entra.Invalid, opAsk, "what for? say scope=https://host/.default, resource=https://host or route=NAME; see /routes")
+	default:
+		return entra.Errorf(entra.Invalid, opAsk, "%s: two answers to one question; keep one of them", strings.Join(said, " and "))
 	}
-	return entra.Errorf(entra.Invalid, "token.ask", "%s: two answers to one question; keep one of them", strings.Join(said, " and "))
-}
-
-func readFresh(r *http.Request, value string) (bool, error) {
-	switch {
-	case value == "false":
-		return false, nil
-	case value != "true":
-		return false, entra.Errorf(entra.Invalid, "token.ask", "fresh=%s: want true or false", entra.Quote(value))
-	case r.Method != http.MethodPost:
-		return false, entra.Errorf(entra.Invalid, "token.ask", "fresh=true: send it by POST, since it makes a new token")
-	}
-	return true, nil
-}
-
-func noAssertion() error {
-	return entra.Errorf(entra.Invalid, "token.ask", "user assertion: no identity here acts on behalf of users; leave it off")
-}
-
-// parameters are those of the query and, for a POST, of the form.
-func parameters(w http.ResponseWriter, r *http.Request) (asked, error) {
-	values := asked{}
-	if err := values.add("query", r.URL.RawQuery); err != nil {
-		return nil, err
-	}
-	if r.Method != http.MethodPost {
-		return values, nil
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return nil, entra.Errorf(entra.Invalid, "token.ask", "form: larger than %d bytes", maxForm)
-	}
-	if err != nil {
-		return nil, &entra.Error{Kind: entra.Canceled, Op: "token.ask", Err: err}
-	}
-	if len(body) == 0 {
-		return values, nil
-	}
-	if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media != "application/x-www-form-urlencoded" {
-		return nil, entra.Errorf(entra.Invalid, "token.ask", "Content-Type %s: want application/x-www-form-urlencoded", entra.Quote(r.Header.Get("Content-Type")))
-	}
-	return values, values.add("form", string(body))
-}
-
-// add parses one part. The error names the part, not its text, which may hold
-// what is nobody's business.
-func (a asked) add(part, encoded string) error {
-	parsed, err := url.ParseQuery(encoded)
-	if err != nil {
-		return entra.Errorf(entra.Invalid, "token.ask", "%s: not well-formed: a bare ; or a broken %% escape", part)
-	}
-	for name, values := range parsed {
-		if _, twice := a[name]; twice || len(values) > 1 {
-			return entra.Errorf(entra.Invalid, "token.ask", "parameter %s: said twice; say it once", entra.Quote(name))
-		}
-		a[name] = values[0]
-	}
-	return nil
 }

@@ -9,6 +9,7 @@ package protocol
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,7 +26,7 @@ type Native struct {
 }
 
 // Token answers GET and POST /token with a token (RFC 6749 §5.1), or with the
-// token alone where the caller accepts text/plain.
+// token alone where the first type that the caller accepts is text/plain.
 func (n Native) Token(w http.ResponseWriter, r *http.Request) {
 	ask, fresh, err := readAsk(w, r)
 	if err != nil {
@@ -42,33 +43,12 @@ func (n Native) Token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	entra.TrailOf(r.Context()).TokenFP = tok.Access.Fingerprint()
-	h := w.Header()
-	h["Cache-Control"] = []string{"no-store"} // RFC 6749 §5.1
-	if plainText(r) {
-		h["Content-Type"] = []string{"text/plain; charset=utf-8"}
-		_, _ = w.Write([]byte(tok.Header()[0][len("Bearer "):]))
+	if wantsText(r) {
+		writeAnswer(w, "text/plain; charset=utf-8", []byte(bearer(&tok)))
 		return
 	}
-	h["Content-Type"] = []string{"application/json"}
-	_, _ = w.Write(appendAnswer(make([]byte, 0, 4096), &grant, &tok, time.Now()))
-}
-
-// appendAnswer appends the token answer as one JSON object.
-func appendAnswer(b []byte, grant *route.Grant, tok *entra.Token, now time.Time) []byte {
-	b = append(b, '{')
-	b = tok.AppendMembers(b, now)
-	// Tenants and identity names are made of letters, digits, dots and
-	// hyphens: nothing in them needs escaping.
-	b = append(b, `,"tenant":"`...)
-	b = append(b, grant.Request.Tenant...)
-	b = append(b, `","identity":"`...)
-	b = append(b, grant.Identity...)
-	b = append(b, '"')
-	if len(grant.Other) > 0 {
-		others, _ := json.Marshal(grant.Other)
-		b = append(append(b, `,"other_scopes":`...), others...)
-	}
-	return append(b, "}\n"...)
+	room := len(bearer(&tok)) + 1024 // for the members beside it
+	writeAnswer(w, "application/json", appendAnswer(make([]byte, 0, room), &grant, &tok, time.Now()))
 }
 
 // Claims answers GET /claims: what is in the token that the broker would use,
@@ -84,13 +64,14 @@ func (n Native) Claims(w http.ResponseWriter, r *http.Request) {
 		n.WriteError(w, r, entra.AsError(err))
 		return
 	}
+	entra.TrailOf(r.Context()).TokenFP = tok.Access.Fingerprint()
 	decoded, err := tok.JWT()
 	if err != nil {
-		n.WriteError(w, r, entra.AsError(err))
+		// Nothing that the caller could mend.
+		n.WriteError(w, r, entra.Errorf(entra.Upstream, "native.claims", "%s", entra.AsError(err).Message()))
 		return
 	}
-	entra.TrailOf(r.Context()).TokenFP = tok.Access.Fingerprint()
-	writeJSON(w, decoded.Payload)
+	writeAnswer(w, "application/json", append(decoded.Payload, '\n'))
 }
 
 // get resolves what is asked for and asks the source, noting both.
@@ -127,29 +108,54 @@ func (n Native) Routes(w http.ResponseWriter, _ *http.Request) {
 			Access: r.Access.String(), Allow: ruleTexts(r.Allow), Deny: ruleTexts(r.Deny), Optional: r.Optional,
 		})
 	}
-	body, _ := json.MarshalIndent(map[string]any{"routes": views}, "", "  ")
-	writeJSON(w, body)
+	body, _ := json.MarshalIndent(map[string]any{"routes": views}, "", "  ") // strings alone: it cannot fail
+	writeAnswer(w, "application/json", append(body, '\n'))
 }
 
 func ruleTexts(rules []route.Rule) []string {
 	var texts []string
 	for _, r := range rules {
-		texts = append(texts, strings.TrimSpace(strings.Join(r.Methods, ",")+" "+r.Path.String()))
+		texts = append(texts, r.String())
 	}
 	return texts
 }
 
-func writeJSON(w http.ResponseWriter, body []byte) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(append(body, '\n'))
+// writeAnswer writes a whole answer, which nobody on the way may keep. Without
+// the length, net/http would send a token's worth of bytes in chunks.
+func writeAnswer(w http.ResponseWriter, mediaType string, body []byte) {
+	h := w.Header()
+	h["Content-Type"] = []string{mediaType}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	h["Cache-Control"] = []string{"no-store"} // RFC 6749 §5.1
+	_, _ = w.Write(body)                      // fails only when the caller left
 }
 
-func plainText(r *http.Request) bool {
-	for _, accept := range r.Header["Accept"] {
-		if media, _, _ := strings.Cut(accept, ";"); strings.TrimSpace(media) == "text/plain" {
-			return true
-		}
+// appendAnswer appends the token answer as one JSON object. Tenants and the
+// names of identities are letters, digits, dots, hyphens and underscores:
+// nothing in them needs escaping.
+func appendAnswer(b []byte, grant *route.Grant, tok *entra.Token, now time.Time) []byte {
+	b = append(b, '{')
+	b = tok.AppendMembers(b, now)
+	b = append(b, `,"tenant":"`...)
+	b = append(b, grant.Request.Tenant...)
+	b = append(b, `","identity":"`...)
+	b = append(b, grant.Identity...)
+	b = append(b, '"')
+	if len(grant.Other) > 0 {
+		others, _ := json.Marshal(grant.Other) // strings alone: it cannot fail
+		b = append(b, `,"other_scopes":`...)
+		b = append(b, others...)
 	}
-	return false
+	return append(b, "}\n"...)
+}
+
+// bearer is the token as it stands in its header.
+func bearer(tok *entra.Token) string { return strings.TrimPrefix(tok.Header()[0], "Bearer ") }
+
+// wantsText reports whether text/plain comes first in Accept. Weights are not
+// looked at; a list that begins with JSON, as many clients send, means JSON.
+func wantsText(r *http.Request) bool {
+	first, _, _ := strings.Cut(r.Header.Get("Accept"), ",")
+	media, _, _ := strings.Cut(first, ";")
+	return strings.EqualFold(strings.TrimSpace(media), "text/plain")
 }

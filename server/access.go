@@ -1,21 +1,23 @@
 package server
 
 import (
-	"crypto/rand"
 	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/google/uuid"
 
 	"tokenbroker/entra"
 )
 
 // requestID is the caller's own X-Request-Id where it is one that a log can
-// bear, so that both sides' logs meet; else a new one.
+// bear, so that both sides' logs meet; else a new GUID, which Entra takes for
+// its correlation id too.
 func requestID(r *http.Request) string {
 	if ids := r.Header[requestIDHeader]; len(ids) == 1 && plainID(ids[0]) {
 		return ids[0]
 	}
-	return rand.Text()
+	return uuid.NewString()
 }
 
 func plainID(s string) bool {
@@ -41,15 +43,15 @@ func (s *Server) logAccess(r *http.Request, mount string, status int, size int64
 		return
 	}
 	line := slog.NewRecord(time.Now(), level, "request", 0)
-	line.AddAttrs(append(trailAttrs(t),
-		slog.String("mount", mount), slog.String("method", cut(r.Method)), slog.String("path", cut(r.URL.EscapedPath())),
-		slog.Int("status", status), slog.Int64("bytes", size), slog.Float64("duration_ms", float64(took.Microseconds())/1000))...)
+	line.AddAttrs(appendTrail(append(make([]slog.Attr, 0, 24),
+		slog.String("request_id", t.RequestID), slog.String("mount", mount), slog.String("method", cut(r.Method)), slog.String("path", cut(r.URL.EscapedPath())),
+		slog.Int("status", status), slog.Int64("bytes", size), slog.Float64("duration_ms", float64(took.Microseconds())/1000),
+	), t)...)
 	_ = handler.Handle(ctx, line) // there is nowhere to say that the log is full
 }
 
-// trailAttrs are what was noted on the request's way.
-func trailAttrs(t *entra.Trail) []slog.Attr {
-	attrs := make([]slog.Attr, 0, 24)
+// appendTrail appends what was noted on the request's way.
+func appendTrail(attrs []slog.Attr, t *entra.Trail) []slog.Attr {
 	text := func(key, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(key, value))
@@ -60,7 +62,6 @@ func trailAttrs(t *entra.Trail) []slog.Attr {
 			attrs = append(attrs, slog.Int(key, value))
 		}
 	}
-	text("request_id", t.RequestID)
 	text("principal", t.Principal)
 	text("identity", t.Identity)
 	text("tenant", string(t.Tenant))

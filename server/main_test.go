@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"tokenbroker/emulator"
 	"tokenbroker/entra"
 	"tokenbroker/guard"
 	"tokenbroker/server"
@@ -79,25 +80,20 @@ func runOn(t *testing.T, cfg server.Config, mounts func(*server.Server) []server
 		cfg.Guard = guard.New(guard.Config{})
 	}
 	s := server.New(cfg)
+	handler := s.Handler(mounts(s)...)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	b := &broker{
 		callers: callers.Addr().String(), ops: ops.Addr().String(), log: log, stop: stop, done: done,
-		client: &http.Client{
-			Transport: &http.Transport{DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-				if addr == "socket:80" {
-					return new(net.Dialer).DialContext(ctx, callers.Addr().Network(), callers.Addr().String())
-				}
-				return new(net.Dialer).DialContext(ctx, "tcp", addr)
-			}},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+		client: &http.Client{Transport: new(http.Transport)},
 	}
-	go func() { done <- s.Serve(ctx, []server.Listener{{Listener: callers, Handler: s.Handler(mounts(s)...)}}, ops) }()
+	go func() {
+		done <- s.Serve(ctx, []server.Listener{{Listener: callers, Handler: handler}}, ops)
+	}()
 	t.Cleanup(func() {
 		b.client.CloseIdleConnections()
 		stop()
-		<-done
+		_ = b.drained(t) // what a test wants to know of it, it asks itself
 	})
 	return b
 }
@@ -107,9 +103,9 @@ func (b *broker) drained(t *testing.T) error {
 	t.Helper()
 	select {
 	case err := <-b.done:
-		b.done = closed() // the cleanup waits too
+		b.done = closed() // it can be asked again
 		return err
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the server goes on")
 		return nil
 	}
@@ -159,7 +155,7 @@ func (b *broker) do(t *testing.T, method, target string, headers ...string) answ
 	return a
 }
 
-// get sends a GET to the operators' listener.
+// probe sends a GET to the operators' listener.
 func (b *broker) probe(t *testing.T, path string) answer {
 	t.Helper()
 	a, err := b.try(t, http.MethodGet, "http://"+b.ops+path)
@@ -251,3 +247,29 @@ func fail(err *entra.Error) http.HandlerFunc {
 func keyed() *guard.Guard {
 	return guard.New(guard.Config{Keys: func() []entra.Secret { return []entra.Secret{entra.NewSecret(key)} }})
 }
+
+// network is a server in a synctest bubble, where an hour takes no time. Its
+// callers cannot be seen to be local, so they have a key.
+func network(t *testing.T, cfg server.Config, mounts ...server.Mount) (dial func() net.Conn, b *broker) {
+	t.Helper()
+	memory := emulator.NewNetwork()
+	door := func(host string) net.Listener {
+		l, err := memory.Listen(host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	cfg.Guard = keyed()
+	b = runOn(t, cfg, only(mounts...), door("callers"), door("ops"))
+	return func() net.Conn {
+		conn, err := memory.DialContext(t.Context(), "tcp", "callers:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		return conn
+	}, b
+}
+
+const proven = " HTTP/1.1\r\nHost: localhost\r\nX-Broker-Key: " + key + "\r\n"

@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,16 @@ type Counter struct {
 	Value func() float64
 }
 
+// register makes the figure part of /metrics.
+func (c Counter) register(registry *prometheus.Registry) {
+	opts := prometheus.Opts{Namespace: namespace, Name: c.Name, Help: c.Help}
+	if c.Gauge {
+		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts), c.Value))
+	} else {
+		registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts(opts), c.Value))
+	}
+}
+
 const namespace = "tokenbroker"
 
 // metrics are the broker's figures. Label values come from the configuration
@@ -32,30 +43,28 @@ type metrics struct {
 }
 
 func newMetrics(counters []Counter) *metrics {
+	count := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	}
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "requests_total",
-			Help: "Requests answered, by mount and class of status."}, []string{"mount", "class"}),
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: "request_seconds",
-			Help:    "Time from a request's first byte to its answer's last, in seconds.",
-			Buckets: []float64{.001, .005, .025, .1, .5, 2.5, 10, 60, 240}}, []string{"mount"}),
-		proxied: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "proxied_total",
-			Help: "Calls that reached an upstream, by route and class of the upstream's status."}, []string{"route", "class"}),
-		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "failures_total",
-			Help: "Requests that the broker itself refused or could not serve, by kind."}, []string{"kind"}),
+		requests: count("requests_total", "Requests answered, by mount and class of status.", "mount", "class"),
+		proxied:  count("proxied_total", "Calls that reached an upstream, by route and class of the upstream's status.", "route", "class"),
+		failures: count("failures_total", "Requests that the broker itself refused or could not serve, by kind.", "kind"),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace,
+			Name:      "request_seconds",
+			Help:      "Time from a request's header to its answer's end, in seconds.",
+			Buckets:   []float64{.001, .005, .025, .1, .5, 2.5, 10, 60, 240},
+		}, []string{"mount"}),
 	}
 	m.registry.MustRegister(m.requests, m.seconds, m.proxied, m.failures,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	for _, c := range counters {
-		opts := prometheus.Opts{Namespace: namespace, Name: c.Name, Help: c.Help}
-		if c.Gauge {
-			m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts), c.Value))
-			continue
-		}
-		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts(opts), c.Value))
+		c.register(m.registry)
 	}
 	for _, kind := range entra.Kinds() {
-		m.failures.WithLabelValues(kind.String())
+		m.failures.WithLabelValues(kind.String()) // there from the start, so that a rate can be taken
 	}
 	return m
 }
@@ -67,31 +76,30 @@ func (m *metrics) handler() http.Handler {
 // mountMetrics are a mount's figures, looked up once.
 type mountMetrics struct {
 	all     *metrics
-	class   [6]prometheus.Counter
+	byClass [6]prometheus.Counter // by a status's first digit; there is no 0
 	seconds prometheus.Observer
 }
 
-var classes = [6]string{"", "1xx", "2xx", "3xx", "4xx", "5xx"}
-
 func (m *metrics) mount(name string) *mountMetrics {
 	mm := &mountMetrics{all: m, seconds: m.seconds.WithLabelValues(name)}
-	for i := 1; i < len(classes); i++ {
-		mm.class[i] = m.requests.WithLabelValues(name, classes[i])
+	for class := 1; class < len(mm.byClass); class++ {
+		mm.byClass[class] = m.requests.WithLabelValues(name, className(class))
 	}
 	return mm
 }
 
 func (m *mountMetrics) observe(status int, took time.Duration, t *entra.Trail) {
-	m.class[classOf(status)].Inc()
+	m.byClass[classOf(status)].Inc()
 	m.seconds.Observe(took.Seconds())
 	if t.Upstream != 0 {
-		m.all.proxied.WithLabelValues(t.Route, classes[classOf(t.Upstream)]).Inc()
+		m.all.proxied.WithLabelValues(t.Route, className(classOf(t.Upstream))).Inc()
 	}
 	if t.Failure != nil {
 		m.all.failures.WithLabelValues(t.Failure.Kind.String()).Inc()
 	}
 }
 
-func classOf(status int) int {
-	return min(max(status/100, 1), len(classes)-1)
-}
+// classOf is a status's first digit; an upstream may send what is no status.
+func classOf(status int) int { return min(max(status/100, 1), 5) }
+
+func className(class int) string { return strconv.Itoa(class) + "xx" }

@@ -1,7 +1,9 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -122,7 +124,7 @@ func (s *Server) survive(m Mount, w *echo.Response, r *http.Request) {
 	}
 	trail := entra.TrailOf(r.Context())
 	s.cfg.Logger.ErrorContext(r.Context(), "panic", "request_id", trail.RequestID, "mount", m.Name, "stack", string(debug.Stack()))
-	failure := entra.Errorf(entra.Internal, "server.survive", "panic: %v", cause)
+	failure := entra.Errorf(entra.Internal, "server.survive", "panic: %s", textOf(cause))
 	if w.Committed {
 		trail.Failure = failure
 		panic(http.ErrAbortHandler) // half an answer must not look whole
@@ -131,6 +133,15 @@ func (s *Server) survive(m Mount, w *echo.Response, r *http.Request) {
 	clear(h) // what was meant for another answer, such as its length
 	h[requestIDHeader] = []string{trail.RequestID}
 	m.WriteError(w, r, failure)
+}
+
+// textOf describes a panic. The value stands in it only where the runtime made
+// it: a library's may hold what it was working on.
+func textOf(cause any) string {
+	if err, ok := cause.(runtime.Error); ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("a value of type %T", cause)
 }
 
 // writeMethodNotAllowed answers 405, with the header that RFC 9110 §15.5.6 wants.

@@ -36,7 +36,7 @@ type Config struct {
 	Counters []Counter
 
 	ReadHeaderTimeout time.Duration // time to send the header; zero: 5 s
-	ReadTimeout       time.Duration // time to send the body; zero: as long as bytes keep coming
+	ReadTimeout       time.Duration // time to send header and body; zero: as long as bytes keep coming
 	Grace             time.Duration // time to drain; zero: 20 s
 }
 
@@ -98,12 +98,11 @@ func (s *Server) Serve(ctx context.Context, callers []Listener, ops ...net.Liste
 
 func (s *Server) httpServer(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: s.cfg.ReadHeaderTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		// No ReadTimeout: net/http takes the end of it for the end of the caller,
-		// and cancels a request whose answer takes longer. See [upload].
+		Handler:                      h,
+		ReadHeaderTimeout:            s.cfg.ReadHeaderTimeout,
+		ReadTimeout:                  s.cfg.ReadTimeout,
+		IdleTimeout:                  idleTimeout,
+		MaxHeaderBytes:               maxHeaderBytes,
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" passes admission like the rest
 		ErrorLog:                     slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelWarn),
 	}

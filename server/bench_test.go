@@ -1,0 +1,54 @@
+package server_test
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+
+	"tokenbroker/guard"
+	"tokenbroker/server"
+)
+
+// nowhere is a response writer that costs next to nothing.
+type nowhere struct{ header http.Header }
+
+func (w *nowhere) Header() http.Header         { return w.header }
+func (w *nowhere) Write(p []byte) (int, error) { return len(p), nil }
+func (w *nowhere) WriteHeader(int)             {}
+
+// BenchmarkMount is what a request costs on its way to a mount and back,
+// against a bare handler that writes the same bytes.
+func BenchmarkMount(b *testing.B) {
+	body := []byte(strings.Repeat("t", 2048))
+	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Content-Type"] = []string{"application/json"}
+		_, _ = w.Write(body)
+	})
+	mounted := func(logger *slog.Logger) http.Handler {
+		s := server.New(server.Config{Guard: guard.New(guard.Config{}), Logger: logger})
+		return s.Handler(at("/token", handler, http.MethodGet))
+	}
+	for _, bb := range []struct {
+		name    string
+		handler http.Handler
+	}{
+		{"bare", handler},
+		{"no log", mounted(slog.New(slog.DiscardHandler))},
+		{"log", mounted(slog.New(slog.NewJSONHandler(&nowhere{}, nil)))},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			r, err := http.NewRequestWithContext(b.Context(), http.MethodGet, "http://localhost:5178/token?scope=x", nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			r.RemoteAddr, r.Header = "127.0.0.1:40000", http.Header{"User-Agent": {"curl/8"}, "Accept": {"*/*"}}
+			w := &nowhere{http.Header{}}
+			b.ReportAllocs()
+			for b.Loop() {
+				clear(w.header)
+				bb.handler.ServeHTTP(w, r)
+			}
+		})
+	}
+}

@@ -31,7 +31,7 @@ const (
 // but what [vet] lets through: its text repeats Entra's answer, be it a token
 // that could not be decoded, and its request holds the credential.
 func (x *exchange) classify(ctx context.Context, err error) *entra.Error {
-	if ctx.Err() == context.Canceled { //nolint:errorlint // a context's own error is never wrapped
+	if ctx.Err() == context.Canceled {
 		return &entra.Error{Kind: entra.Canceled, Op: opExchange, Err: context.Canceled}
 	}
 	if own, ok := errors.AsType[*entra.Error](err); ok {

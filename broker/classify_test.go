@@ -29,8 +29,10 @@ func TestRefusalsByKind(t *testing.T) {
 		kind   entra.Kind
 		says   string
 	}{
-		{"wrong secret", refuse(401, "invalid_client", 7000215), entra.Misconfigured,
-			"wrong client secret for " + app + ": put the secret's value, not its id, into environment variable AZURE_CLIENT_SECRET (AADSTS7000215)"},
+		{
+			"wrong secret", refuse(401, "invalid_client", 7000215), entra.Misconfigured,
+			"wrong client secret for " + app + ": put the secret's value, not its id, into environment variable AZURE_CLIENT_SECRET (AADSTS7000215)",
+		},
 		{"expired secret", refuse(401, "invalid_client", 7000222), entra.Misconfigured, "has expired: make a new one"},
 		{"unknown app", refuse(400, "unauthorized_client", 700016), entra.Misconfigured, app + " is not in " + in},
 		{"disabled app", refuse(401, "invalid_client", 7000112), entra.Misconfigured, app + " is disabled in " + in},
@@ -53,8 +55,10 @@ func TestRefusalsByKind(t *testing.T) {
 		{"loop", refuse(400, "invalid_grant", 50196), entra.Throttled, "asked too often"},
 		{"transient", refuse(400, "invalid_request", 90033), entra.Unavailable, "fails for the moment (AADSTS90033)"},
 
-		{"unknown number", refuse(400, "invalid_request", 1234567), entra.Misconfigured,
-			"login.example refuses " + app + " in " + in + " for " + string(scope) + ": invalid_request: see https://login.example/error?code=1234567"},
+		{
+			"unknown number", refuse(400, "invalid_request", 1234567), entra.Misconfigured,
+			"login.example refuses " + app + " in " + in + " for " + string(scope) + ": invalid_request: see https://login.example/error?code=1234567",
+		},
 		{"no number", answer(400, `{"error":"invalid_request"}`), entra.Misconfigured, ": invalid_request"},
 		{"number in the description alone", answer(401, `{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret"}`), entra.Misconfigured, "wrong client secret"},
 		{"fields of odd types", answer(401, `{"error":"invalid_client","error_codes":["7000215"],"correlation_id":7,"error_description":"AADSTS7000215: x"}`), entra.Misconfigured, "wrong client secret"},

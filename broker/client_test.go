@@ -160,13 +160,16 @@ func TestUnreachableAuthorityIsNamedWithItsRemedy(t *testing.T) {
 	}{
 		{"no such name", func(*testing.T, *world) {}, "login.example cannot be resolved: check the authority, DNS"},
 		{"refused", func(t *testing.T, w *world) {
+			t.Helper()
 			w.authority(t, grant(bearer, 3599))
 			w.network.SetDown(host, true)
 		}, "login.example cannot be reached (connection refused)"},
 		{"hangs up", func(t *testing.T, w *world) {
+			t.Helper()
 			w.authority(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 		}, "login.example cannot be reached"},
 		{"unknown authority", func(t *testing.T, w *world) {
+			t.Helper()
 			w.authority(t, grant(bearer, 3599))
 			stranger, err := emulator.NewCA()
 			if err != nil {
@@ -175,21 +178,26 @@ func TestUnreachableAuthorityIsNamedWithItsRemedy(t *testing.T) {
 			w.ca = stranger
 		}, "certificate of login.example is of an unknown authority: if a proxy in between opens TLS, name its root certificate in ca_file"},
 		{"another host's certificate", func(t *testing.T, w *world) {
+			t.Helper()
 			serve(t, tls.NewListener(w.listen(t, host), w.ca.ServerTLS("other.example")), grant(bearer, 3599))
 		}, "is for another host"},
 		{"expired certificate", func(t *testing.T, w *world) {
+			t.Helper()
 			w.authority(t, grant(bearer, 3599))
 			time.Sleep(2 * 365 * 24 * time.Hour) // of the bubble's clock
 		}, "has expired"},
 		{"TLS of long ago", func(t *testing.T, w *world) {
+			t.Helper()
 			old := w.ca.ServerTLS(host)
 			old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
 			serve(t, tls.NewListener(w.listen(t, host), old), grant(bearer, 3599))
 		}, "login.example cannot be reached"},
 		{"plain http", func(t *testing.T, w *world) {
+			t.Helper()
 			serve(t, w.listen(t, host), grant(bearer, 3599))
 		}, "does not speak TLS"},
 		{"no http at all", func(t *testing.T, w *world) {
+			t.Helper()
 			l := w.listen(t, host)
 			t.Cleanup(func() { _ = l.Close() })
 			go func() {

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	opCredential  = "broker.credential"
-	maxCredential = 64 << 10 // bytes
+	opCredential  = "broker.credential" //nolint:gosec // the name of a place in the code
+	maxCredential = 64 << 10            // bytes
 )
 
 // Credential is a client secret that may be replaced while we run.

@@ -149,7 +149,7 @@ func TestSecretFileIsReadAgain(t *testing.T) {
 func swap(t *testing.T, path, content string) {
 	t.Helper()
 	volume, name := filepath.Split(path)
-	folder, err := os.MkdirTemp(volume, "..2026_11_21_")
+	folder, err := os.MkdirTemp(volume, "..2026_11_21_") //nolint:usetesting // beside the file, as the kubelet has it
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func newCheck(sys System) *cobra.Command {
 			err = writeVerdicts(sys.Out, verdicts, app.cfg.Warnings)
 		}
 		if err == nil && app.failed(verdicts) {
-			return exitCode(exitFailed)
+			return exitError(exitFailed)
 		}
 		return err
 	}

@@ -64,7 +64,7 @@ func Main(ctx context.Context, sys System) int {
 	if err == nil {
 		return exitDone
 	}
-	if silent, ok := errors.AsType[exitCode](err); ok {
+	if silent, ok := errors.AsType[exitError](err); ok {
 		return int(silent)
 	}
 	fmt.Fprintln(sys.Err, "tokenbroker: "+faults(err))
@@ -74,10 +74,10 @@ func Main(ctx context.Context, sys System) int {
 	return exitFailed
 }
 
-// exitCode ends a command that has already said what there is to say.
-type exitCode int
+// exitError ends a command that has already said what there is to say.
+type exitError int
 
-func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // faults is the text of an error for a terminal. Several faults, joined, stand
 // on a line each.

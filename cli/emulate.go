@@ -70,8 +70,12 @@ func emulate(ctx context.Context, sys System, cfg emulatorConfig, caOut, output 
 		fmt.Fprintln(sys.Out, string(line))
 	} else {
 		rows := [][]string{
-			{"entra", fake.entra.url}, {"defender", fake.defender.url}, {"ca file", orElse(caOut, "not written, see --ca-out")},
-			{"tenant", fake.tenant}, {"client id", fake.clientID}, {"client secret", orElse(secret, "the one of --secret-file")},
+			{"entra", fake.entra.url},
+			{"defender", fake.defender.url},
+			{"ca file", orElse(caOut, "not written, see --ca-out")},
+			{"tenant", fake.tenant},
+			{"client id", fake.clientID},
+			{"client secret", orElse(secret, "the one of --secret-file")},
 			{"stats and faults", fake.entra.url + "/_emulator/stats, /_emulator/faults (the same at defender)"},
 		}
 		if err := table(sys.Out, rows); err != nil {

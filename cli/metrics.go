@@ -7,18 +7,18 @@ import (
 
 // counters are the cache's figures, as /metrics shows them.
 func counters(c *cache.Cache) []server.Counter {
-	of := func(name, help string, pick func(cache.Stats) uint64) server.Counter {
-		return server.Counter{Name: name, Help: help, Value: func() float64 { return float64(pick(c.Stats())) }}
+	of := func(name, help string, pick func(cache.Stats) float64) server.Counter {
+		return server.Counter{Name: name, Help: help, Value: func() float64 { return pick(c.Stats()) }}
 	}
-	entries := of("cache_entries", "Tokens held.", func(s cache.Stats) uint64 { return uint64(s.Entries) })
+	entries := of("cache_entries", "Tokens held.", func(s cache.Stats) float64 { return float64(s.Entries) })
 	entries.Gauge = true
 	return []server.Counter{
 		entries,
-		of("cache_hits_total", "Requests answered with a held token.", func(s cache.Stats) uint64 { return s.Hits }),
-		of("cache_stale_total", "Requests answered with a held token whose renewal is due.", func(s cache.Stats) uint64 { return s.Stale }),
-		of("cache_shared_total", "Requests that waited for another one's token request.", func(s cache.Stats) uint64 { return s.Shared }),
-		of("cache_misses_total", "Requests that had to wait for Entra.", func(s cache.Stats) uint64 { return s.Misses }),
-		of("entra_requests_total", "Token requests to Entra.", func(s cache.Stats) uint64 { return s.Fills }),
-		of("entra_failures_total", "Token requests to Entra that failed.", func(s cache.Stats) uint64 { return s.FillErrors }),
+		of("cache_hits_total", "Requests answered with a held token.", func(s cache.Stats) float64 { return float64(s.Hits) }),
+		of("cache_stale_total", "Requests answered with a held token whose renewal is due.", func(s cache.Stats) float64 { return float64(s.Stale) }),
+		of("cache_shared_total", "Requests that waited for another one's token request.", func(s cache.Stats) float64 { return float64(s.Shared) }),
+		of("cache_misses_total", "Requests that had to wait for Entra.", func(s cache.Stats) float64 { return float64(s.Misses) }),
+		of("entra_requests_total", "Token requests to Entra.", func(s cache.Stats) float64 { return float64(s.Fills) }),
+		of("entra_failures_total", "Token requests to Entra that failed.", func(s cache.Stats) float64 { return float64(s.FillErrors) }),
 	}
 }

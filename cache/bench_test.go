@@ -25,7 +25,7 @@ type hot struct {
 	bare  *lru.Cache[entra.Key, *entry]
 	req   entra.Request
 	key   entra.Key
-	ctx   context.Context //nolint:containedctx // of one benchmark
+	ctx   context.Context
 }
 
 func newHot(tb testing.TB) hot {

@@ -47,7 +47,8 @@ func (d demo) run(ctx context.Context, sys System) error {
 		return entra.Errorf(entra.Internal, "demo", "no temporary directory: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	fake, err := startEmulator(ctx, emulatorConfig{entraAddr: "127.0.0.1:0", defenderAddr: "127.0.0.1:0", limits: true})
+	// Short pages, so that an answer fits a screen and has a next page.
+	fake, err := startEmulator(ctx, emulatorConfig{entraAddr: "127.0.0.1:0", defenderAddr: "127.0.0.1:0", limits: true, pageSize: 10})
 	if err != nil {
 		return err
 	}

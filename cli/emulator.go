@@ -20,6 +20,7 @@ type emulatorConfig struct {
 	entraAddr, defenderAddr string
 	secret                  entra.Secret // the client secret; zero: a random one
 	limits                  bool         // whether the documented ceilings are enforced
+	pageSize                int          // of a list of the fake Defender; zero: as the real one's
 }
 
 // fakes are a running emulator.
@@ -58,7 +59,7 @@ func startEmulator(ctx context.Context, cfg emulatorConfig) (*fakes, error) {
 	if err != nil {
 		return nil, err
 	}
-	apis, err := defenderemu.New(defenderemu.Config{Catalogue: catalogue, Verify: authority.Verify, Limits: cfg.limits})
+	apis, err := defenderemu.New(defenderemu.Config{Catalogue: catalogue, Verify: authority.Verify, Limits: cfg.limits, PageSize: cfg.pageSize})
 	if err != nil {
 		return nil, err
 	}

@@ -4,15 +4,19 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
+	"sync/atomic"
 
 	"tokenbroker/entra"
 )
 
 // requestBody is a caller's body. That it cannot be read is the caller's
-// doing, not the upstream's, which is all that a transport's error would say.
+// doing, not the upstream's, which is all that a transport's error would say;
+// so it remembers why.
 type requestBody struct {
 	io.ReadCloser
-	in *http.Request
+	in     *http.Request
+	failed atomic.Pointer[entra.Error] // a transport reads in a goroutine of its own
 }
 
 // Read reads from the caller. Its errors are [*entra.Error].
@@ -21,34 +25,35 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	if err == nil || err == io.EOF {
 		return n, err
 	}
+	failure := b.classify(err)
+	b.failed.Store(failure)
+	return n, failure
+}
+
+func (b *requestBody) classify(err error) *entra.Error {
+	const op = "proxy.body"
 	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return n, tooLarge(large)
+		return tooLarge(large)
+	}
+	// net/http ends the request's context with whatever ends the connection, a
+	// deadline of its own included.
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return entra.Errorf(entra.Invalid, op, "request body: late, see limits.read_timeout")
 	}
 	if gone := b.in.Context().Err(); gone != nil {
-		return n, entra.AsError(gone)
+		return entra.Errorf(entra.Canceled, op, "the caller left in the middle of the request: %w", gone)
 	}
-	return n, entra.Errorf(entra.Invalid, "proxy.body", "request body: broke off, or is not what the header says")
+	return entra.Errorf(entra.Invalid, op, "request body: not what the request's header says")
+}
+
+// failure is why the body could not be read, or nil.
+func (b *requestBody) failure() *entra.Error {
+	if b == nil {
+		return nil
+	}
+	return b.failed.Load()
 }
 
 func tooLarge(e *http.MaxBytesError) *entra.Error {
 	return entra.Errorf(entra.Invalid, "proxy.body", "request body: more than %d bytes, see limits.request_body: %w", e.Limit, e)
-}
-
-// answerBody is an upstream's body. It notes in the trail when it breaks off:
-// by then the status has been sent, and the caller sees a broken stream.
-type answerBody struct {
-	io.ReadCloser
-	in       *http.Request
-	upstream string
-}
-
-// Read reads from the upstream. ReverseProxy calls it in the request's own
-// goroutine, where the trail may be written.
-func (b *answerBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
-		ctx := b.in.Context()
-		entra.TrailOf(ctx).Failure = classify(ctx, b.upstream, err)
-	}
-	return n, err
 }

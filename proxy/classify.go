@@ -14,10 +14,10 @@ import (
 // quotes a malformed answer in its errors.
 func classify(ctx context.Context, host string, err error) *entra.Error {
 	const op = "proxy.send"
-	if e, ok := errors.AsType[*entra.Error](err); ok { // of the caller's body
+	if e, ok := errors.AsType[*entra.Error](err); ok { // checkTunnel's
 		return e
 	}
-	if context.Cause(ctx) == errSentOnce {
+	if errors.Is(context.Cause(ctx), errSentOnce) {
 		return entra.Errorf(entra.Upstream, op, "upstream %s: dropped the action after it was sent; it may have been carried out, look before you repeat it", host)
 	}
 	if ctx.Err() != nil {

@@ -70,60 +70,56 @@ func TestProxySharesUpstreamConnections(t *testing.T) {
 }
 
 func TestUpstreamFailures(t *testing.T) {
+	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusProxyAuthRequired)
+	}))
+	t.Cleanup(refusing.Close)
 	silent := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 	for _, tc := range []struct {
 		name    string
 		handler http.HandlerFunc
-		change  func(t *testing.T, transport *http.Transport)
+		change  func(*http.Transport)
 		status  int
 		kind    string
 		message string
 	}{
-		{"late", silent, func(_ *testing.T, transport *http.Transport) {
+		{"late", silent, func(transport *http.Transport) {
 			transport.ResponseHeaderTimeout = 10 * time.Millisecond
 		}, 504, "timeout", "timeout awaiting response headers"},
-		{"not there", nil, func(_ *testing.T, transport *http.Transport) {
+		{"not there", nil, func(transport *http.Transport) {
 			transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
 				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: fmt.Errorf("connection refused")}
 			}
 		}, 502, "upstream", "connection refused"},
-		{"not trusted", nil, func(_ *testing.T, transport *http.Transport) {
+		{"not trusted", nil, func(transport *http.Transport) {
 			transport.TLSClientConfig.RootCAs = x509.NewCertPool()
 		}, 502, "upstream", "name the issuer's certificate in ca_file"},
-		{"too old a TLS", nil, func(_ *testing.T, transport *http.Transport) {
+		{"too old a TLS", nil, func(transport *http.Transport) {
 			transport.TLSClientConfig.MaxVersion = tls.VersionTLS11
 		}, 502, "upstream", "the connection broke off"},
 		{"hanging up", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, nil, 502, "upstream", "the connection broke off"},
 		{"not speaking HTTP", hijacked("canary: canary\r\n\r\n"), nil, 502, "upstream", "was no HTTP"},
 		{"switching protocols", hijacked("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"), nil, 502, "upstream", "switched protocols"},
-		{"behind a proxy that refuses", nil, func(t *testing.T, transport *http.Transport) {
-			refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				w.WriteHeader(http.StatusProxyAuthRequired)
-			}))
-			t.Cleanup(refusing.Close)
-			refusingURL, err := url.Parse(refusing.URL)
-			if err != nil {
-				t.Fatal(err)
-			}
-			transport.Proxy = http.ProxyURL(refusingURL)
+		{"behind a proxy that refuses", nil, func(transport *http.Transport) {
+			transport.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse(refusing.URL) }
 		}, 502, "upstream", "answers CONNECT with 407"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if tc.handler == nil {
 				tc.handler = func(http.ResponseWriter, *http.Request) { t.Error("reached") }
 			}
-			up := upstream(t, tc.handler, quiet)
+			up := upstream(t, tc.handler)
 			transport := transportTo(t, up)
 			if tc.change != nil {
-				tc.change(t, transport)
+				tc.change(transport)
 			}
 			b := start(t, up, func(cfg *proxy.Config) { cfg.Transport = transport })
-			res, body := b.call(t, "GET", "/proxy/defender/api/incidents", "")
-			if res.StatusCode != tc.status || errorKind(res) != tc.kind || !strings.Contains(body, tc.message) {
-				t.Errorf("got %d %s %s, want %d %s with %q", res.StatusCode, errorKind(res), body, tc.status, tc.kind, tc.message)
+			res := b.call(t, "GET", "/proxy/defender/api/incidents", "")
+			if res.status != tc.status || res.kind() != tc.kind || !strings.Contains(res.body, tc.message) {
+				t.Errorf("got %d %s %s, want %d %s with %q", res.status, res.kind(), res.body, tc.status, tc.kind, tc.message)
 			}
-			if strings.Contains(body, "canary") || strings.Contains(body, "token-1") {
-				t.Errorf("the answer repeats what it must not: %s", body)
+			if strings.Contains(res.body, "canary") || strings.Contains(res.body, "token-1") {
+				t.Errorf("the answer repeats what it must not: %s", res.body)
 			}
 			if trail := <-b.trails; trail.Failure == nil || trail.Failure.Kind.String() != tc.kind {
 				t.Errorf("trail: %+v", trail)
@@ -145,28 +141,24 @@ func TestTunnelThroughAForwardProxy(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		w.WriteHeader(http.StatusOK)
-		here, _, err := http.NewResponseController(w).Hijack()
+		here, buffered, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			t.Error(err)
 			return
 		}
+		_, _ = io.WriteString(here, "HTTP/1.1 200 OK\r\n\r\n")
 		var both sync.WaitGroup
-		both.Go(func() { _, _ = io.Copy(there, here); there.Close() })
+		both.Go(func() { _, _ = io.Copy(there, buffered); there.Close() })
 		both.Go(func() { _, _ = io.Copy(here, there); here.Close() })
 		both.Wait()
 	}))
 	t.Cleanup(tunnel.Close)
-	tunnelURL, err := url.Parse(tunnel.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
 	transport := transportTo(t, up)
-	transport.Proxy = http.ProxyURL(tunnelURL)
+	transport.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse(tunnel.URL) }
 	b := start(t, up, func(cfg *proxy.Config) { cfg.Transport = transport })
-	res, body := b.call(t, "GET", "/proxy/defender/api/incidents", "")
-	if res.StatusCode != 200 || body != "fine" || connects.Load() != 1 {
-		t.Errorf("got %d %s after %d CONNECTs", res.StatusCode, body, connects.Load())
+	res := b.call(t, "GET", "/proxy/defender/api/incidents", "")
+	if res.status != 200 || res.body != "fine" || connects.Load() != 1 {
+		t.Errorf("got %d %s after %d CONNECTs", res.status, res.body, connects.Load())
 	}
 	transport.CloseIdleConnections()
 }

@@ -99,5 +99,5 @@ func (b *broker) get(t *testing.T, target string) (status int, kind string) {
 	}
 	defer res.Body.Close()
 	_, _ = io.Copy(io.Discard, res.Body)
-	return res.StatusCode, errorKind(res)
+	return res.StatusCode, res.Header.Get("X-Token-Broker-Error")
 }

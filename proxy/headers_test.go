@@ -46,8 +46,8 @@ func TestProxyDropsWhatIsNotForTheUpstream(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			res := raw(t, b.URL, "GET /proxy/defender/api/x HTTP/1.1\r\nHost: localhost\r\n"+strings.Join(append(tc.header, ""), "\r\n")+"\r\n")
-			if res.StatusCode != http.StatusOK {
-				t.Fatalf("got %d", res.StatusCode)
+			if res.status != http.StatusOK {
+				t.Fatalf("got %d", res.status)
 			}
 			want := maps.Clone(tc.want)
 			want["Authorization"] = []string{"Bearer token-1"}
@@ -89,16 +89,16 @@ func TestProxyAnswersAsTheUpstreamDid(t *testing.T) {
 		h.Set("X-Sum", "1")
 	})
 	b := start(t, up)
-	res, body := b.call(t, "GET", "/proxy/defender/api/x", "")
+	res := b.call(t, "GET", "/proxy/defender/api/x", "")
 	want := http.Header{
 		"Content-Type": {"text/csv"}, "Etag": {`"strong"`}, "Location": {"https://elsewhere.example/secret?sig=1"}, "Retry-After": {"7"},
 		"Www-Authenticate": {"Bearer"}, "X-Custom": {"a"}, "Date": {"Sat, 21 Nov 2026 12:00:00 GMT"}, "Content-Encoding": {"br"},
 		"X-Request-Id": {"req-1"},
 	}
-	if diff := cmp.Diff(res.Header, want); diff != "" || res.StatusCode != http.StatusFound || body != "a,b" {
-		t.Errorf("got %d %q; header (-got +want):\n%s", res.StatusCode, body, diff)
+	if diff := cmp.Diff(res.header, want); diff != "" || res.status != http.StatusFound || res.body != "a,b" {
+		t.Errorf("got %d %q; header (-got +want):\n%s", res.status, res.body, diff)
 	}
-	if got := res.Trailer.Get("X-Sum"); got != "1" {
+	if got := res.trailer.Get("X-Sum"); got != "1" {
 		t.Errorf("trailer: got %q, want 1", got)
 	}
 }
@@ -134,8 +134,8 @@ func TestInterimAnswersPassWithoutHarmToTheFinalOne(t *testing.T) {
 	}))
 	res := raw(t, server.URL, "GET /proxy/defender/api/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	wantHints := http.Header{"Link": {"</style.css>; rel=preload"}}
-	if diff := cmp.Diff(res.Header, wantHints); res.StatusCode != http.StatusEarlyHints || diff != "" {
-		t.Errorf("got %d; header (-got +want):\n%s", res.StatusCode, diff)
+	if diff := cmp.Diff(res.header, wantHints); res.status != http.StatusEarlyHints || diff != "" {
+		t.Errorf("got %d; header (-got +want):\n%s", res.status, diff)
 	}
 }
 
@@ -148,9 +148,9 @@ func TestFinalAnswerAfterAnInterimOneIsWhole(t *testing.T) {
 	server := b.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b.proxy.ServeHTTP(&committing{ResponseWriter: w}, r)
 	}))
-	res, _ := call(t, "GET", server.URL+"/proxy/defender/api/x", "")
-	if got := res.Header.Get("X-Request-Id"); res.StatusCode != http.StatusAccepted || got != "req-1" {
-		t.Errorf("got %d with the request id %q, want 202 with req-1", res.StatusCode, got)
+	res := call(t, "GET", server.URL+"/proxy/defender/api/x", "")
+	if got := res.header.Get("X-Request-Id"); res.status != http.StatusAccepted || got != "req-1" {
+		t.Errorf("got %d with the request id %q, want 202 with req-1", res.status, got)
 	}
 }
 
@@ -173,6 +173,7 @@ func TestBodyThatIsOnlyOfferedIsNotAskedForBeforeTheUpstreamWantsIt(t *testing.T
 			if err != nil {
 				t.Fatal(err)
 			}
+			res.Body.Close()
 			statuses = append(statuses, res.StatusCode)
 			if res.StatusCode == http.StatusContinue {
 				_, _ = io.WriteString(conn, "{}")

@@ -41,9 +41,7 @@ func rewritesLinks(res *http.Response) bool {
 // body that goes out may be another one. An ETag stays, weak, since it still
 // tells one state of the resource from another (RFC 9110 §8.8.1); ranges are
 // not offered, since they would be cut from the upstream's bytes.
-func loosen(res *http.Response) {
-	res.ContentLength = -1
-	h := res.Header
+func loosen(h http.Header) {
 	for _, name := range []string{"Content-Length", "Accept-Ranges", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest"} {
 		delete(h, name)
 	}

@@ -36,44 +36,42 @@ const (
 )
 
 // upstream starts an API over TLS.
-func upstream(t *testing.T, handler http.HandlerFunc, options ...func(*httptest.Server)) *httptest.Server {
-	t.Helper()
+func upstream(tb testing.TB, handler http.HandlerFunc, options ...func(*httptest.Server)) *httptest.Server {
+	tb.Helper()
 	server := httptest.NewUnstartedServer(handler)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	for _, option := range options {
 		option(server)
 	}
 	server.StartTLS()
-	t.Cleanup(server.Close)
+	tb.Cleanup(server.Close)
 	return server
 }
 
 func http2(server *httptest.Server) { server.EnableHTTP2 = true }
 
-// quiet keeps a server from writing of what the test does to it.
-func quiet(server *httptest.Server) { server.Config.ErrorLog = log.New(io.Discard, "", 0) }
-
 // transportTo makes the proxy's own transport, which trusts the upstream.
-func transportTo(t *testing.T, up *httptest.Server) *http.Transport {
-	t.Helper()
+func transportTo(tb testing.TB, up *httptest.Server) *http.Transport {
+	tb.Helper()
 	roots := x509.NewCertPool()
 	roots.AddCert(up.Certificate())
 	transport := proxy.NewTransport(proxy.TransportConfig{Roots: roots, ResponseHeaderTimeout: time.Minute})
-	t.Cleanup(transport.CloseIdleConnections)
+	tb.Cleanup(transport.CloseIdleConnections)
 	return transport
 }
 
 // table has the routes defender, based (whose upstream has a path of its own),
 // and readonly.
-func table(t *testing.T, upstreamURL string) *route.Table {
-	t.Helper()
+func table(tb testing.TB, upstreamURL string) *route.Table {
+	tb.Helper()
 	catalogue, err := defender.Load()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	to := func(path string) *url.URL {
 		u, err := url.Parse(upstreamURL + path)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		return u
 	}
@@ -87,7 +85,7 @@ func table(t *testing.T, upstreamURL string) *route.Table {
 		},
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return routes
 }
@@ -147,17 +145,22 @@ func start(t *testing.T, up *httptest.Server, options ...func(*proxy.Config)) *b
 	return b
 }
 
-// listen does what package server does around a handler.
+// listen gives a handler a listener of its own, and does around it what package
+// server does.
 func (b *broker) listen(t *testing.T, handler http.Handler) *httptest.Server {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(b.around(handler))
+	t.Cleanup(server.Close)
+	return server
+}
+
+func (b *broker) around(handler http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		trail := &entra.Trail{RequestID: "req-1"}
 		w.Header().Set("X-Request-Id", trail.RequestID)
 		defer func() { b.trails <- trail }()
 		handler.ServeHTTP(w, r.WithContext(entra.WithTrail(r.Context(), trail)))
-	}))
-	t.Cleanup(server.Close)
-	return server
+	}
 }
 
 // client is a caller's HTTP client, which follows nothing and adds nothing.
@@ -171,13 +174,35 @@ func client(t *testing.T) *http.Client {
 	}
 }
 
-// call sends a request to the broker and returns the answer with its body read.
-func (b *broker) call(t *testing.T, method, path, body string, header ...string) (*http.Response, string) {
+// answer is an HTTP answer that was read to its end.
+type answer struct {
+	status          int
+	header, trailer http.Header
+	length          int64
+	body            string
+}
+
+// kind is what an answer of the broker's own says of itself; empty: it is the
+// upstream's.
+func (a answer) kind() string { return a.header.Get("X-Token-Broker-Error") }
+
+func read(t *testing.T, res *http.Response) answer {
+	t.Helper()
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{res.StatusCode, res.Header, res.Trailer, res.ContentLength, string(body)}
+}
+
+// call sends a request to the broker.
+func (b *broker) call(t *testing.T, method, path, body string, header ...string) answer {
 	t.Helper()
 	return call(t, method, b.URL+path, body, header...)
 }
 
-func call(t *testing.T, method, target, body string, header ...string) (*http.Response, string) {
+func call(t *testing.T, method, target, body string, header ...string) answer {
 	t.Helper()
 	var reader io.Reader
 	if body != "" {
@@ -195,11 +220,22 @@ func call(t *testing.T, method, target, body string, header ...string) (*http.Re
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	got, err := io.ReadAll(res.Body)
+	return read(t, res)
+}
+
+// raw sends bytes to a server and reads the answer to them.
+func raw(t *testing.T, serverURL, request string) answer {
+	t.Helper()
+	conn := dial(t, serverURL)
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return res, string(got)
+	defer res.Body.Close()
+	return read(t, res)
 }
 
 func dial(t *testing.T, serverURL string) net.Conn {
@@ -211,24 +247,6 @@ func dial(t *testing.T, serverURL string) net.Conn {
 	t.Cleanup(func() { conn.Close() })
 	return conn
 }
-
-// raw sends bytes to a server and reads the answer to them.
-func raw(t *testing.T, serverURL, request string) *http.Response {
-	t.Helper()
-	conn := dial(t, serverURL)
-	if _, err := io.WriteString(conn, request); err != nil {
-		t.Fatal(err)
-	}
-	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { res.Body.Close() })
-	return res
-}
-
-// errorKind is what one of our answers says of itself; empty: it is none.
-func errorKind(res *http.Response) string { return res.Header.Get("X-Token-Broker-Error") }
 
 // sameToken gives one token, whatever was refused.
 func sameToken(_ context.Context, req entra.Request) (entra.Token, error) {

@@ -15,13 +15,17 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
-	"net/url"
 	"strings"
-	"sync"
+	"time"
 
 	"tokenbroker/entra"
 	"tokenbroker/route"
 )
+
+// flushDelay is how long what has come may wait for more. Were it not to wait
+// at all, every answer would go out in two pieces, header and body, with system
+// calls for each, here and at the caller. An answer without a length never waits.
+const flushDelay = time.Millisecond
 
 // Config is what a [Proxy] is made from.
 type Config struct {
@@ -38,6 +42,7 @@ type Config struct {
 type Proxy struct {
 	cfg     Config
 	buffers bufferPool
+	silent  *log.Logger // ReverseProxy's: a failure in mid-body is noted in the trail instead, see answerBody
 }
 
 // New makes a Proxy.
@@ -57,25 +62,26 @@ func New(cfg Config) (*Proxy, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Proxy{cfg: cfg}, nil
+	return &Proxy{cfg: cfg, silent: log.New(io.Discard, "", 0)}, nil
 }
 
 // ServeHTTP serves /proxy/{route}[@{tenant}]/{path...}.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	const mount = "/proxy/"
 	path, err := rawPath(r)
-	if err == nil && !strings.HasPrefix(path, mount) {
-		err = entra.Errorf(entra.NotFound, "proxy.pick", "path %s: want /proxy/ROUTE/PATH", entra.Quote(path))
-	}
 	if err != nil {
-		WriteError(w, r, entra.AsError(err))
+		fail(w, r, err)
+		return
+	}
+	if !strings.HasPrefix(path, mount) {
+		fail(w, r, entra.Errorf(entra.NotFound, "proxy.pick", "path %s: want /proxy/ROUTE/PATH", entra.Quote(path)))
 		return
 	}
 	name, _, _ := strings.Cut(path[len(mount):], "/")
 	prefix := path[:len(mount)+len(name)]
 	routeName, tenant, named := strings.Cut(name, "@")
 	if named && tenant == "" {
-		WriteError(w, r, entra.Errorf(entra.Invalid, "proxy.pick", "path %s: want a tenant after the @, or no @", entra.Quote(prefix)))
+		fail(w, r, entra.Errorf(entra.Invalid, "proxy.pick", "path %s: want a tenant after the @, or no @", entra.Quote(prefix)))
 		return
 	}
 	p.serve(w, r, prefix, route.Target{Route: routeName, Tenant: tenant, Method: r.Method, Path: path[len(prefix):]})
@@ -87,7 +93,7 @@ func (p *Proxy) ForRoute(name string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path, err := rawPath(r)
 		if err != nil {
-			WriteError(w, r, entra.AsError(err))
+			fail(w, r, err)
 			return
 		}
 		p.serve(w, r, "", route.Target{Route: name, Method: r.Method, Path: path})
@@ -114,23 +120,25 @@ func rawPath(r *http.Request) (string, error) {
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, prefix string, target route.Target) {
 	call, err := p.admit(r, target)
 	if err != nil {
-		WriteError(w, r, entra.AsError(err))
+		fail(w, r, err)
 		return
 	}
+	var body *requestBody
 	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = &requestBody{ReadCloser: http.MaxBytesReader(w, r.Body, p.cfg.MaxRequestBody), in: r}
+		body = &requestBody{ReadCloser: http.MaxBytesReader(w, r.Body, p.cfg.MaxRequestBody), in: r}
+		r.Body = body
 	}
 	e := &exchange{cfg: &p.cfg, call: &call, in: r, prefix: prefix}
 	forward := httputil.ReverseProxy{
 		Rewrite:        e.aim,
-		Transport:      &transport{next: p.cfg.Transport, source: p.cfg.Source, call: &call},
+		Transport:      &transport{next: p.cfg.Transport, source: p.cfg.Source, call: &call, in: r, body: body, interim: interim{w: w}},
 		ModifyResponse: e.answer,
 		ErrorHandler:   fail,
-		FlushInterval:  -1, // a line that the upstream sends is a line that the caller gets
+		FlushInterval:  flushDelay,
 		BufferPool:     &p.buffers,
-		ErrorLog:       log.New(io.Discard, "", 0), // a failure in mid-body is noted in the trail, see answerBody
+		ErrorLog:       p.silent,
 	}
-	forward.ServeHTTP(newAnswerWriter(w), r)
+	forward.ServeHTTP(&answerWriter{w, r}, r)
 }
 
 // admit refuses what cannot be forwarded or may not be, and notes in the trail
@@ -164,82 +172,3 @@ func (p *Proxy) admit(r *http.Request, target route.Target) (route.Call, error) 
 	}
 	return call, nil
 }
-
-// exchange is one request, and its answer.
-type exchange struct {
-	cfg    *Config
-	call   *route.Call
-	in     *http.Request
-	prefix string
-}
-
-// aim points the outgoing request at the route's upstream. The path is that
-// which the rules were matched with, and neither it nor the query is encoded
-// again: ReverseProxy has dropped what it could not parse from the query
-// (`$expand=a($select=b;$top=1)`), so it is taken from the incoming one.
-func (e *exchange) aim(pr *httputil.ProxyRequest) {
-	up := e.call.Route.Upstream
-	pr.Out.URL = &url.URL{
-		Scheme:     up.Scheme,
-		Host:       up.Host,
-		Opaque:     basePath(up) + e.call.Path.Raw(), // goes out as it stands
-		RawQuery:   pr.In.URL.RawQuery,
-		ForceQuery: pr.In.URL.ForceQuery,
-	}
-	pr.Out.Host = up.Host
-	pr.Out.Trailer = nil // the values would get lost on the way
-	stripRequest(pr.Out.Header)
-}
-
-// answer readies the upstream's answer for the caller.
-func (e *exchange) answer(res *http.Response) error {
-	ctx := e.in.Context()
-	trail := entra.TrailOf(ctx)
-	trail.Upstream = res.StatusCode
-	stripAnswer(res.Header)
-	res.Body = &answerBody{ReadCloser: res.Body, in: e.in, upstream: e.call.Route.Upstream.Host}
-	if e.in.Host != "" && rewritesLinks(res) {
-		loosen(res)
-		l := &linker{origin: origin(e.in) + e.prefix, base: basePath(e.call.Route.Upstream), logger: e.cfg.Logger}
-		res.Body = &linkReader{body: res.Body, rewrite: func(raw []byte) []byte { return l.raw(ctx, raw) }}
-	}
-	return nil
-}
-
-// fail answers when the upstream could not. A caller who left gets a broken
-// connection rather than what net/http makes of a handler that writes nothing,
-// which is a 200.
-func fail(w http.ResponseWriter, r *http.Request, err error) {
-	e := entra.AsError(err)
-	WriteError(w, r, e)
-	if e.Kind == entra.Canceled {
-		panic(http.ErrAbortHandler)
-	}
-}
-
-// basePath is the path of an upstream's URL, to be put before a call's.
-func basePath(up *url.URL) string { return strings.TrimSuffix(up.EscapedPath(), "/") }
-
-// origin is the scheme and host that the caller came by.
-func origin(r *http.Request) string {
-	if r.TLS != nil {
-		return "https://" + r.Host
-	}
-	return "http://" + r.Host
-}
-
-// bufferPool lends the buffers that answers are copied with.
-type bufferPool struct{ pool sync.Pool }
-
-const bufferSize = 32 << 10
-
-// Get lends a buffer.
-func (p *bufferPool) Get() []byte {
-	if b, ok := p.pool.Get().(*[bufferSize]byte); ok {
-		return b[:]
-	}
-	return make([]byte, bufferSize)
-}
-
-// Put takes it back.
-func (p *bufferPool) Put(b []byte) { p.pool.Put((*[bufferSize]byte)(b)) }

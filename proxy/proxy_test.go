@@ -53,9 +53,8 @@ func TestProxyForwardsPathAndQueryAsSent(t *testing.T) {
 			} {
 				res := raw(t, b.URL, tc.method+" "+tc.path+" HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer mine\r\n"+
 					"Content-Length: "+strconv.Itoa(len(tc.body))+"\r\n\r\n"+tc.body)
-				if res.StatusCode != http.StatusOK {
-					body, _ := io.ReadAll(res.Body)
-					t.Errorf("%s: got %d %s", tc.path, res.StatusCode, body)
+				if res.status != http.StatusOK {
+					t.Errorf("%s: got %d %s", tc.path, res.status, res.body)
 					continue
 				}
 				want := arrival{tc.method, tc.want, host, "Bearer token-1", tc.body}
@@ -119,9 +118,8 @@ func TestProxyRefuses(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			res := raw(t, b.URL, tc.method+" "+tc.target+" HTTP/1.1\r\nHost: localhost\r\n"+tc.header+"\r\n")
-			body, _ := io.ReadAll(res.Body)
-			if res.StatusCode != tc.status || errorKind(res) != tc.kind || !strings.Contains(string(body), tc.message) {
-				t.Errorf("got %d %s %s, want %d %s with %q", res.StatusCode, errorKind(res), body, tc.status, tc.kind, tc.message)
+			if res.status != tc.status || res.kind() != tc.kind || !strings.Contains(res.body, tc.message) {
+				t.Errorf("got %d %s %s, want %d %s with %q", res.status, res.kind(), res.body, tc.status, tc.kind, tc.message)
 			}
 		})
 	}
@@ -156,14 +154,14 @@ func TestListenerForOneRoute(t *testing.T) {
 	})
 	b := start(t, up)
 	single := b.listen(t, b.proxy.ForRoute("based"))
-	if _, got := call(t, "GET", single.URL+"/proxy/x?y", ""); got != `{"uri":"/base/v%201/proxy/x?y","@odata.nextLink":"`+single.URL+`/api/x?$skip=1"}` {
-		t.Errorf("got %s", got)
+	if res := call(t, "GET", single.URL+"/proxy/x?y", ""); res.body != `{"uri":"/base/v%201/proxy/x?y","@odata.nextLink":"`+single.URL+`/api/x?$skip=1"}` {
+		t.Errorf("got %s", res.body)
 	}
-	if res, _ := call(t, "GET", single.URL+"/a%2fb", ""); res.StatusCode != http.StatusBadRequest {
-		t.Errorf("an escaped slash: got %d, want 400", res.StatusCode)
+	if res := call(t, "GET", single.URL+"/a%2fb", ""); res.status != http.StatusBadRequest {
+		t.Errorf("an escaped slash: got %d, want 400", res.status)
 	}
-	if res := raw(t, single.URL, "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n"); res.StatusCode != http.StatusBadRequest {
-		t.Errorf("a forward proxy's target: got %d, want 400", res.StatusCode)
+	if res := raw(t, single.URL, "GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n"); res.status != http.StatusBadRequest {
+		t.Errorf("a forward proxy's target: got %d, want 400", res.status)
 	}
 }
 

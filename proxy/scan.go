@@ -72,9 +72,6 @@ func (l *linkReader) Read(p []byte) (n int, err error) {
 			}
 			// p belongs to the caller: what is not passed on yet moves out of it.
 			l.in = append([]byte(nil), p[n:c]...)
-			if n == 0 && c == 0 && l.err == nil {
-				return 0, nil
-			}
 		}
 	}
 	return n, nil

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"io"
@@ -13,20 +14,34 @@ import (
 	"testing"
 )
 
-// stale is an HTTP/1.1 upstream that answers the first request of a connection
-// and hangs up on the second, after it has read it: what a connection looks
-// like that the upstream gave up while a request was under way.
-func stale(t *testing.T, sent *atomic.Int32) http.HandlerFunc {
+// served is where a connection's context counts its requests.
+type served struct{}
+
+// stale is an HTTP/1.1 upstream that hangs up, once, on a connection that has
+// served before, after it has read the request: what a connection looks like
+// that the upstream gave up while a request was under way.
+type stale struct {
+	sent   atomic.Int32 // requests from there on
+	broken atomic.Bool
+}
+
+func (s *stale) start(t *testing.T) *httptest.Server {
 	t.Helper()
-	return func(w http.ResponseWriter, r *http.Request) {
+	return upstream(t, func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		if r.URL.Path == "/warm" {
-			return
-		}
-		if sent.Add(1) == 1 {
+		again := r.Context().Value(served{}).(*atomic.Int32).Add(1) > 1
+		if s.broken.Load() {
+			s.sent.Add(1)
+		} else if again {
+			s.sent.Add(1)
+			s.broken.Store(true)
 			panic(http.ErrAbortHandler)
 		}
-	}
+	}, func(server *httptest.Server) {
+		server.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+			return context.WithValue(ctx, served{}, new(atomic.Int32))
+		}
+	})
 }
 
 func TestRequestOnAStaleConnection(t *testing.T) {
@@ -42,14 +57,14 @@ func TestRequestOnAStaleConnection(t *testing.T) {
 		{"nor one that calls itself repeatable", "POST", isolate, "", []string{"Idempotency-Key", "1", "X-Idempotency-Key", "1"}, 1, 502},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			var sent atomic.Int32
-			b := start(t, upstream(t, stale(t, &sent)))
-			if res, _ := b.call(t, "GET", "/proxy/defender/warm", ""); res.StatusCode != 200 {
-				t.Fatalf("warming the connection: %d", res.StatusCode)
+			var s stale
+			b := start(t, s.start(t))
+			var res answer
+			for !s.broken.Load() { // the first request never, the second nearly always
+				res = b.call(t, tc.method, "/proxy/defender"+tc.path, tc.body, tc.header...)
 			}
-			res, body := b.call(t, tc.method, "/proxy/defender"+tc.path, tc.body, tc.header...)
-			if got := sent.Load(); got != tc.wantSent || res.StatusCode != tc.wantStatus {
-				t.Errorf("sent %d times, got %d %s; want %d times and %d", got, res.StatusCode, body, tc.wantSent, tc.wantStatus)
+			if got := s.sent.Load(); got != tc.wantSent || res.status != tc.wantStatus {
+				t.Errorf("sent %d times, got %d %s; want %d times and %d", got, res.status, res.body, tc.wantSent, tc.wantStatus)
 			}
 		})
 	}
@@ -115,12 +130,12 @@ func TestActionOnAStreamThatIsReset(t *testing.T) {
 			t.Run(name+body, func(t *testing.T) {
 				var sent atomic.Int32
 				b := start(t, resetting(t, code, &sent))
-				res, answer := b.call(t, "POST", "/proxy/defender"+isolate, body)
-				if got := sent.Load(); got != 1 || res.StatusCode != 502 || errorKind(res) != "upstream" {
-					t.Errorf("sent %d times, got %d %s; want once and 502", got, res.StatusCode, answer)
+				res := b.call(t, "POST", "/proxy/defender"+isolate, body)
+				if got := sent.Load(); got != 1 || res.status != 502 || res.kind() != "upstream" {
+					t.Errorf("sent %d times, got %d %s; want once and 502", got, res.status, res.body)
 				}
-				if body == "" && !strings.Contains(answer, "may have been carried out") {
-					t.Errorf("got %s, want a word on what may have happened", answer)
+				if body == "" && !strings.Contains(res.body, "may have been carried out") {
+					t.Errorf("got %s, want a word on what may have happened", res.body)
 				}
 			})
 		}

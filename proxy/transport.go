@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"maps"
 	"net/http"
@@ -29,11 +30,16 @@ type transport struct {
 	next   http.RoundTripper
 	source entra.Source
 	call   *route.Call
+
+	in      *http.Request // the caller's
+	body    *requestBody  // its body; nil: none
+	interim interim
 }
 
 // RoundTrip sends the request. Whatever fails is an [*entra.Error].
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	ctx := req.Context()
+	defer t.interim.end()
+	ctx := t.in.Context() // see watch
 	want := t.call.Request()
 	tok, err := t.source.Token(ctx, want)
 	if err != nil {
@@ -43,7 +49,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	res, err := t.send(req, tok)
+	res, err := t.send(ctx, req, tok)
 	if err != nil || res.StatusCode != http.StatusUnauthorized {
 		return res, err
 	}
@@ -53,21 +59,20 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	want.Rejected, want.Claims = tok.Access.Fingerprint(), claimsChallenge(res.Header)
 	fresh, err := t.source.Token(ctx, want)
 	if err != nil || fresh.Access.Equal(tok.Access) || !repeatable {
-		return res, nil //nolint:nilerr // the upstream's answer stands: that there is no other token does not improve on it
+		return res, nil // the upstream's own answer says more than that there is no other token
 	}
 	drain(res.Body)
 	if req.GetBody != nil {
 		req.Body, _ = req.GetBody()
 	}
-	return t.send(req, fresh)
+	return t.send(ctx, req, fresh)
 }
 
-// prepare copies the request, and keeps its body where it may be sent again.
-// It is not repeatable when it is an action, or when its body is of unknown or
-// of great length, or only offered (Expect: 100-continue): that one is not
-// asked for before the upstream wants it.
+// prepare readies the request for a second sending. It is not repeatable when
+// it is an action, or when its body is of unknown or of great length, or only
+// offered (Expect: 100-continue): that one is not asked for before the upstream
+// wants it. Any other body is kept, in a copy of the request.
 func (t *transport) prepare(req *http.Request) (prepared *http.Request, repeatable bool, err error) {
-	req = req.WithContext(req.Context())
 	if t.call.Effect() == defender.Action {
 		return req, false, nil
 	}
@@ -81,24 +86,26 @@ func (t *transport) prepare(req *http.Request) (prepared *http.Request, repeatab
 	if _, err := io.ReadFull(req.Body, kept); err != nil {
 		return nil, false, err
 	}
-	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(kept)), nil }
-	req.Body, err = req.GetBody()
-	return req, true, err
+	prepared = req.WithContext(req.Context())
+	prepared.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(kept)), nil }
+	prepared.Body, err = prepared.GetBody()
+	return prepared, true, err
 }
 
 // send puts the token on a copy of the request and sends that.
-func (t *transport) send(req *http.Request, tok entra.Token) (*http.Response, error) {
-	ctx, host := req.Context(), req.URL.Host
+func (t *transport) send(ctx context.Context, req *http.Request, tok entra.Token) (*http.Response, error) {
+	host := req.URL.Host
 	if req.URL.Scheme != "https" {
 		return nil, entra.Errorf(entra.Internal, "proxy.send", "upstream %s: a token goes over TLS alone (RFC 6750 §5.3)", host)
 	}
-	if t.call.Effect() == defender.Action {
-		ctx = once(ctx)
-	}
+	ctx = t.watch(ctx)
 	out := req.WithContext(ctx)
 	out.Header = maps.Clone(req.Header) // ReverseProxy's map; the values are not written to
 	out.Header["Authorization"] = tok.Header()
 	res, err := t.next.RoundTrip(out)
+	if failure := t.body.failure(); err != nil && failure != nil {
+		return nil, failure
+	}
 	if err != nil {
 		return nil, classify(ctx, host, err)
 	}

@@ -68,14 +68,14 @@ func TestRefusedTokenIsReplacedAndTheRequestSentOnceMore(t *testing.T) {
 			var arrivals []string
 			source := &tokens{}
 			b := start(t, upstream(t, guarded(t, tc.challenge, &arrivals)), func(cfg *proxy.Config) { cfg.Source = source })
-			res, body := b.call(t, tc.method, "/proxy/defender"+tc.path, tc.body, tc.header...)
+			res := b.call(t, tc.method, "/proxy/defender"+tc.path, tc.body, tc.header...)
 
 			if diff := cmp.Diff(arrivals, tc.wantArrivals); diff != "" {
 				t.Errorf("arrived (-got +want):\n%.500s", diff)
 			}
 			wantBody := map[int]string{200: "fine", 401: refused}[tc.wantStatus]
-			if res.StatusCode != tc.wantStatus || body != wantBody || errorKind(res) != "" {
-				t.Errorf("got %d %s, want %d %s", res.StatusCode, body, tc.wantStatus, wantBody)
+			if res.status != tc.wantStatus || res.body != wantBody || res.kind() != "" {
+				t.Errorf("got %d %s, want %d %s", res.status, res.body, tc.wantStatus, wantBody)
 			}
 			// Asked in any case, so that the next call has a good token.
 			if len(source.asked) != 2 || source.asked[1].Rejected != fingerprint || source.asked[1].Claims != tc.wantClaims {
@@ -89,8 +89,8 @@ func TestBodyOfUnknownLengthIsNotKept(t *testing.T) {
 	var arrivals []string
 	b := start(t, upstream(t, guarded(t, "", &arrivals)))
 	res := raw(t, b.URL, "POST /proxy/defender"+hunt+" HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n")
-	if res.StatusCode != 401 || len(arrivals) != 1 {
-		t.Errorf("got %d after %q", res.StatusCode, arrivals)
+	if res.status != 401 || len(arrivals) != 1 {
+		t.Errorf("got %d after %q", res.status, arrivals)
 	}
 }
 
@@ -114,9 +114,9 @@ func TestRefusalStands(t *testing.T) {
 				arrivals.Add(1)
 			})
 			b := start(t, up, func(cfg *proxy.Config) { cfg.Source = tc.source })
-			res, body := b.call(t, "GET", "/proxy/defender/api/incidents", "")
-			if res.StatusCode != 401 || body != refused || res.Header.Get("WWW-Authenticate") != "Bearer x=y" || errorKind(res) != "" {
-				t.Errorf("got %d %s %v, want the upstream's own answer", res.StatusCode, body, res.Header)
+			res := b.call(t, "GET", "/proxy/defender/api/incidents", "")
+			if res.status != 401 || res.body != refused || res.header.Get("WWW-Authenticate") != "Bearer x=y" || res.kind() != "" {
+				t.Errorf("got %d %s %v, want the upstream's own answer", res.status, res.body, res.header)
 			}
 			if got := int(arrivals.Load()); got != tc.times {
 				t.Errorf("sent %d times, want %d", got, tc.times)
@@ -134,8 +134,8 @@ func TestRefusalOfManyAtOnce(t *testing.T) {
 	var callers sync.WaitGroup
 	for range 64 {
 		callers.Go(func() {
-			if res, body := b.call(t, "POST", "/proxy/defender"+hunt, `{"Query":"x"}`); res.StatusCode != 200 || body != "fine" {
-				t.Errorf("got %d %s", res.StatusCode, body)
+			if res := b.call(t, "POST", "/proxy/defender"+hunt, `{"Query":"x"}`); res.status != 200 || res.body != "fine" {
+				t.Errorf("got %d %s", res.status, res.body)
 			}
 		})
 	}
@@ -148,9 +148,9 @@ func TestFailureToGetATokenIsTheAnswer(t *testing.T) {
 		b := start(t, up, func(cfg *proxy.Config) {
 			cfg.Source = failing(kind)
 		})
-		res, body := b.call(t, "GET", "/proxy/defender/api/incidents", "")
-		if res.StatusCode != want || errorKind(res) != kind.String() || !strings.Contains(body, "as the test wants it") || !strings.Contains(body, `"target":"req-1"`) {
-			t.Errorf("%s: got %d %s %s", kind, res.StatusCode, errorKind(res), body)
+		res := b.call(t, "GET", "/proxy/defender/api/incidents", "")
+		if res.status != want || res.kind() != kind.String() || !strings.Contains(res.body, "as the test wants it") || !strings.Contains(res.body, `"target":"req-1"`) {
+			t.Errorf("%s: got %d %s %s", kind, res.status, res.kind(), res.body)
 		}
 	}
 }
@@ -160,7 +160,20 @@ func TestTokenGoesOverTLSAlone(t *testing.T) {
 	b := start(t, up, func(cfg *proxy.Config) {
 		cfg.Resolve = inClear(cfg.Resolve)
 	})
-	if res, _ := b.call(t, "GET", "/proxy/defender/api/incidents", ""); res.StatusCode != 500 || errorKind(res) != "internal" {
-		t.Errorf("got %d %s, want 500 internal", res.StatusCode, errorKind(res))
+	if res := b.call(t, "GET", "/proxy/defender/api/incidents", ""); res.status != 500 || res.kind() != "internal" {
+		t.Errorf("got %d %s, want 500 internal", res.status, res.kind())
+	}
+}
+
+// A handler that writes nothing answers 200: net/http says so.
+func TestCanceledIsNoSuccess(t *testing.T) {
+	b := start(t, upstream(t, nil), func(cfg *proxy.Config) { cfg.Source = failing(entra.Canceled) })
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, b.URL+"/proxy/defender"+hunt, nil)
+	if res, err := client(t).Do(req); err == nil {
+		res.Body.Close()
+		t.Errorf("got %d, want a broken connection", res.StatusCode)
+	}
+	if trail := <-b.trails; trail.Failure == nil || trail.Failure.Kind != entra.Canceled {
+		t.Errorf("trail: %+v", trail)
 	}
 }

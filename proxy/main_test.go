@@ -122,6 +122,13 @@ func (s *tokens) rejectedLater(tok entra.Token) bool {
 	return false
 }
 
+// permit is policy by the route's own rules alone.
+func permit(ctx context.Context, call *route.Call) error {
+	rule, err := call.Permitted()
+	entra.TrailOf(ctx).Rule = rule
+	return err
+}
+
 // broker is a proxy with a listener before it.
 type broker struct {
 	*httptest.Server
@@ -132,7 +139,7 @@ type broker struct {
 // start starts a broker before the upstream.
 func start(t *testing.T, up *httptest.Server, options ...func(*proxy.Config)) *broker {
 	t.Helper()
-	cfg := proxy.Config{Resolve: table(t, up.URL).Resolve, Source: &tokens{}, Transport: transportTo(t, up)}
+	cfg := proxy.Config{Resolve: table(t, up.URL).Resolve, Source: &tokens{}, Permit: permit, Transport: transportTo(t, up)}
 	for _, option := range options {
 		option(&cfg)
 	}

@@ -31,7 +31,7 @@ const flushDelay = time.Millisecond
 type Config struct {
 	Resolve        func(route.Target) (route.Call, error)
 	Source         entra.Source                             // of the tokens
-	Permit         func(context.Context, *route.Call) error // policy by caller, after the route's own rules; nil: every caller may
+	Permit         func(context.Context, *route.Call) error // policy: whether the caller may make the call; it notes the rule in the trail
 	Transport      http.RoundTripper                        // to the upstreams; nil: NewTransport's
 	MaxRequestBody int64                                    // bytes; 0: 32 MiB
 	Logger         *slog.Logger                             // nil: silence
@@ -47,11 +47,8 @@ type Proxy struct {
 
 // New makes a Proxy.
 func New(cfg Config) (*Proxy, error) {
-	if cfg.Resolve == nil || cfg.Source == nil {
-		return nil, errors.New("proxy: want Resolve and Source")
-	}
-	if cfg.Permit == nil {
-		cfg.Permit = func(context.Context, *route.Call) error { return nil }
+	if cfg.Resolve == nil || cfg.Source == nil || cfg.Permit == nil {
+		return nil, errors.New("proxy: want Resolve, Source and Permit")
 	}
 	if cfg.Transport == nil {
 		cfg.Transport = NewTransport(TransportConfig{})
@@ -158,11 +155,6 @@ func (p *Proxy) admit(r *http.Request, target route.Target) (route.Call, error) 
 	trail.Route, trail.Identity, trail.Tenant, trail.Scope = call.Route.Name, call.Identity.Name, call.Tenant, call.Scope
 	if call.Endpoint != nil {
 		trail.Endpoint = call.Endpoint.String()
-	}
-	rule, err := call.Permitted()
-	trail.Rule = rule
-	if err != nil {
-		return route.Call{}, err
 	}
 	if err := p.cfg.Permit(r.Context(), &call); err != nil {
 		return route.Call{}, err

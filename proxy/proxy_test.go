@@ -73,11 +73,11 @@ func TestProxyRefuses(t *testing.T) {
 	b := start(t, up, func(cfg *proxy.Config) {
 		cfg.Source = source
 		cfg.MaxRequestBody = 10
-		cfg.Permit = func(_ context.Context, call *route.Call) error {
+		cfg.Permit = func(ctx context.Context, call *route.Call) error {
 			if call.Path.Match() == "/api/notforyou" {
 				return entra.Errorf(entra.Denied, "test", "not for you")
 			}
-			return nil
+			return permit(ctx, call)
 		}
 	})
 	ok := func(path string) string { return "/proxy/defender/api/incidents" + path }
@@ -110,6 +110,7 @@ func TestProxyRefuses(t *testing.T) {
 		{"WebSocket", "GET", ok(""), "Connection: Upgrade\r\nUpgrade: websocket\r\n", 400, "invalid", "upgrade"},
 		{"two upgrades", "GET", ok(""), "Upgrade: h2c\r\nUpgrade: websocket\r\n", 400, "invalid", "upgrade"},
 		{"another method in a header", "GET", ok(""), "X-HTTP-Method: DELETE\r\n", 400, "invalid", "X-Http-Method"},
+		{"a user's assertion", "GET", ok(""), "X-User-Assertion: a.b.c\r\n", 400, "invalid", "X-User-Assertion"},
 		{"the same with underscores", "GET", ok(""), "x_http_method_override: DELETE\r\n", 400, "invalid", "request line"},
 		{"another path in a header", "GET", ok(""), "X-Original-URL: /api/x\r\n", 400, "invalid", "X-Original-Url"},
 		{"too long a body", "POST", ok(""), "Content-Length: 11\r\n\r\n01234567890", 413, "invalid", "limits.request_body"},
@@ -167,13 +168,16 @@ func TestListenerForOneRoute(t *testing.T) {
 
 func TestNewWantsWhatItCannotDoWithout(t *testing.T) {
 	resolve := func(route.Target) (route.Call, error) { return route.Call{}, nil }
-	if _, err := proxy.New(proxy.Config{Source: &tokens{}}); err == nil {
+	if _, err := proxy.New(proxy.Config{Source: &tokens{}, Permit: permit}); err == nil {
 		t.Error("took a configuration without Resolve")
 	}
-	if _, err := proxy.New(proxy.Config{Resolve: resolve}); err == nil {
+	if _, err := proxy.New(proxy.Config{Resolve: resolve, Permit: permit}); err == nil {
 		t.Error("took a configuration without Source")
 	}
-	if _, err := proxy.New(proxy.Config{Resolve: resolve, Source: &tokens{}}); err != nil {
+	if _, err := proxy.New(proxy.Config{Resolve: resolve, Source: &tokens{}}); err == nil {
+		t.Error("took a configuration without Permit")
+	}
+	if _, err := proxy.New(proxy.Config{Resolve: resolve, Source: &tokens{}, Permit: permit}); err != nil {
 		t.Errorf("did not take one that says nothing else: %v", err)
 	}
 }

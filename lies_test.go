@@ -64,6 +64,9 @@ var entraLies = map[string]func(w http.ResponseWriter, credential string){
 	"chunk": func(w http.ResponseWriter, credential string) {
 		raw(w, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+credential+"\r\n")
 	},
+	"surplus": func(w http.ResponseWriter, credential string) {
+		raw(w, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n{}"+credential)
+	},
 	"cut": func(w http.ResponseWriter, credential string) {
 		raw(w, "HTTP/1.1 200 OK\r\nContent-Length: 4096\r\n\r\n"+credential)
 	},
@@ -126,7 +129,7 @@ func entraLie(emulated *entraemu.Server, w http.ResponseWriter, r *http.Request)
 
 // upstreamTricks are what an upstream can do with the token that it was sent,
 // by the last segment of the path, short of handing it back as an answer.
-var upstreamTricks = []string{"no-http", "status-line", "header", "length", "coding", "chunk", "cut", "switch", "hang-up", "challenge", "late"}
+var upstreamTricks = []string{"no-http", "status-line", "header", "length", "coding", "chunk", "cut", "surplus", "switch", "hang-up", "challenge", "late"}
 
 // upstreamLie is the handler of an upstream that plays those tricks. At /link it
 // answers properly, with a link that the broker cannot bring back.
@@ -149,6 +152,8 @@ func upstreamLie(w http.ResponseWriter, r *http.Request) {
 		raw(w, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+token+"\r\n")
 	case "cut":
 		raw(w, "HTTP/1.1 200 OK\r\nContent-Length: 4096\r\n\r\n"+token)
+	case "surplus":
+		raw(w, "HTTP/1.1 403 Forbidden\r\nContent-Length: 1\r\n\r\nx"+token)
 	case "switch":
 		raw(w, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+token+"\r\n\r\n")
 	case "challenge":

@@ -157,7 +157,7 @@ func (p *process) kill() {
 	<-p.ended
 }
 
-// start is launch for a test, at whose end the process is stopped.
+// start is launch for a test, with whose end the process ends too.
 func start(t *testing.T, env []string, command string, args ...string) *process {
 	t.Helper()
 	p, err := launch(t.TempDir(), append(surroundings(), env...), command, args...)

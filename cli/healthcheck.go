@@ -18,6 +18,7 @@ func newHealthcheck(sys System) *cobra.Command {
 		Args:  cobra.NoArgs,
 	}
 	url := cmd.Flags().String("url", "", "the ops listener (default http://localhost:5179, or TOKENBROKER_LISTEN_OPS)")
+	output := outputFlag(cmd, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		target := *url
 		if target == "" {
@@ -39,6 +40,9 @@ func newHealthcheck(sys System) *cobra.Command {
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
 		if resp.StatusCode != http.StatusOK {
 			return entra.Errorf(entra.Unavailable, "", "healthcheck: %s answered %s: %s", target, resp.Status, body)
+		}
+		if *output == "json" {
+			return writeJSON(sys.Out, map[string]string{"status": "ready"})
 		}
 		_, err = fmt.Fprintln(sys.Out, "ready")
 		return err

@@ -15,17 +15,22 @@ func newKey(sys System) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(*cobra.Command, []string) error { return wrongUsage("key: want key new") },
 	}
-	cmd.AddCommand(&cobra.Command{
+	fresh := &cobra.Command{
 		Use:   "new",
 		Short: "Print a new caller key, for caller_key_file",
 		Example: "  umask 077 && tokenbroker key new > caller-key\n" +
 			"  curl -H \"X-Broker-Key: $(cat caller-key)\" http://localhost:5178/routes",
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(sys.Out, newKeyText())
-			return err
-		},
-	})
+	}
+	output := outputFlag(fresh, "text", "json")
+	fresh.RunE = func(*cobra.Command, []string) error {
+		if *output == "json" {
+			return writeJSON(sys.Out, map[string]string{"key": newKeyText()})
+		}
+		_, err := fmt.Fprintln(sys.Out, newKeyText())
+		return err
+	}
+	cmd.AddCommand(fresh)
 	return cmd
 }
 

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"syscall"
 
@@ -77,31 +76,16 @@ func listenUnix(ctx context.Context, path string, mode fs.FileMode) (net.Listene
 			return nil, entra.Errorf(entra.Misconfigured, "cli.listen", "socket %s: left by another program and not removable: %w", path, err)
 		}
 	}
-	// The socket is made in a directory that only we can enter, given its mode,
-	// and moved out: nobody can connect to it before the mode holds.
-	private, err := os.MkdirTemp(filepath.Dir(path), ".tokenbroker-")
-	if err != nil {
-		return nil, entra.Errorf(entra.Misconfigured, "cli.listen", "socket %s: its directory is not writable: %w", path, err)
-	}
-	defer os.RemoveAll(private)
-	made := filepath.Join(private, "s")
-	l, err := new(net.ListenConfig).Listen(ctx, "unix", made)
+	// Until its mode is set the socket is ours alone: nobody can connect before
+	// the mode holds.
+	restore := keepPrivate()
+	l, err := new(net.ListenConfig).Listen(ctx, "unix", path)
+	restore()
 	if err != nil {
 		return nil, entra.Errorf(entra.Misconfigured, "cli.listen", "socket %s: cannot listen: %w", path, err)
 	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	if err := errors.Join(os.Chmod(made, mode), os.Rename(made, path)); err != nil {
+	if err := os.Chmod(path, mode); err != nil {
 		return nil, errors.Join(entra.Errorf(entra.Misconfigured, "cli.listen", "socket %s: %w", path, err), l.Close())
 	}
-	return &unixListener{Listener: l, path: path}, nil
-}
-
-// unixListener removes its socket when it closes.
-type unixListener struct {
-	net.Listener
-	path string
-}
-
-func (l *unixListener) Close() error {
-	return errors.Join(l.Listener.Close(), os.Remove(l.path))
+	return l, nil
 }

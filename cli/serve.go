@@ -103,8 +103,8 @@ func (a *app) listen(ctx context.Context, srv *server.Server) (callers []server.
 }
 
 func addressOf(l net.Listener) string {
-	if u, ok := l.(*unixListener); ok {
-		return "unix:" + u.path
+	if l.Addr().Network() == "unix" {
+		return "unix:" + l.Addr().String()
 	}
 	return l.Addr().String()
 }

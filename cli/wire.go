@@ -2,14 +2,12 @@ package cli
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"io"
 	"log/slog"
 	"maps"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -70,7 +68,7 @@ func load(sys System, file string, log io.Writer) (*app, error) {
 	}
 	cfg, err := config.Load(config.Options{Catalogue: catalogue, File: file, Env: settingsOf(sys.Env)})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, fileFaults(cfg))
 	}
 	return build(cfg, catalogue, newLogger(log, cfg.Log), surroundings{})
 }
@@ -137,23 +135,16 @@ func (a *app) permit(ctx context.Context, call *route.Call) error {
 
 // flows makes the source of each identity.
 func (a *app) flows() (broker.Mux, error) {
-	mux, names := broker.Mux{}, map[entra.IdentityID]string{}
+	mux := broker.Mux{}
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(a.cfg.Identities)) {
 		identity := a.cfg.Identities[name]
-		id := identity.ID(a.cfg.Authority)
-		if other, twice := names[id]; twice {
-			// Their tokens could not be told apart, nor whose credential is meant.
-			errs = append(errs, wrongUsage("identities.%s: the same tenant, client_id and kind of credential as identities.%s; keep one of them", name, other))
-			continue
-		}
-		names[id] = name
 		flow, err := a.flow(identity)
 		if err != nil {
 			errs = append(errs, atPath("identities."+name+".credential", err))
 			continue
 		}
-		mux[id] = flow
+		mux[identity.ID(a.cfg.Authority)] = flow
 	}
 	return mux, errors.Join(errs...)
 }
@@ -176,45 +167,6 @@ func (a *app) flow(identity config.Identity) (entra.Source, error) {
 		}
 		return broker.NewConfidential(app, secret)
 	}
-}
-
-// atPath puts the configuration path before an error's text.
-func atPath(path string, err error) error {
-	e := *entra.AsError(err)
-	if e.Kind == entra.Misconfigured {
-		e.Kind = entra.Invalid // it is the configuration that names the file
-	}
-	return entra.Errorf(e.Kind, "", "%s: %s", path, e.Message())
-}
-
-func callerKeys(cfg *config.Config, logger *slog.Logger) (func() []entra.Secret, error) {
-	if cfg.CallerKeyFile == "" {
-		return nil, nil
-	}
-	file, err := guard.OpenKeyFile(cfg.CallerKeyFile, logger)
-	if err != nil {
-		return nil, atPath("caller_key_file", err)
-	}
-	return file.Keys, nil
-}
-
-// readRoots adds the certificates of a file to the system's.
-func readRoots(path string) (*x509.CertPool, error) {
-	if path == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(path)
-	if err != nil {
-		return nil, entra.Errorf(entra.Invalid, "", "ca_file: %w", err)
-	}
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		roots = x509.NewCertPool()
-	}
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, entra.Errorf(entra.Invalid, "", "ca_file: %s holds no PEM certificate", path)
-	}
-	return roots, nil
 }
 
 // listenerHosts are the names that the listeners go by in a Host header.

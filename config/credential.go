@@ -20,6 +20,7 @@ func (id *Identity) ID(authority entra.Authority) entra.IdentityID {
 // variables, and returns what the table has to know.
 func (l *loader) checkIdentities() []route.Identity {
 	var all []route.Identity
+	names := map[entra.IdentityID]string{}
 	for _, name := range slices.Sorted(maps.Keys(l.cfg.Identities)) {
 		id, path := l.cfg.Identities[name], join("identities", name)
 		if id.Tenant == "" {
@@ -34,6 +35,11 @@ func (l *loader) checkIdentities() []route.Identity {
 		id.ClientID = strings.ToLower(id.ClientID)
 		l.checkCredential(&id.Credential, join(path, "credential"))
 		l.cfg.Identities[name] = id
+		if other, twice := names[id.ID(l.cfg.Authority)]; twice && !l.faults.below(path) {
+			// Their tokens could not be told apart, nor whose credential is meant.
+			l.faults.add(path, "the same tenant, client_id and kind of credential as identities.%s; keep one of them", other)
+		}
+		names[id.ID(l.cfg.Authority)] = name
 		all = append(all, route.Identity{Name: name, ID: id.ID(l.cfg.Authority), Tenant: id.Tenant, Tenants: id.Tenants})
 	}
 	return all

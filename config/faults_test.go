@@ -128,8 +128,12 @@ func TestFaultsOfAnIdentity(t *testing.T) {
 	tests := []struct{ name, identities, want string }{
 		{"name", "{Prod: {" + app + ", " + secret + "}}", `config.yaml:1: identities."Prod": want a name of 1 to 63 letters a to z, digits and hyphens`},
 		{
-			"several, none the default", "{a: {" + app + ", " + secret + "}, b: {" + app + ", " + secret + "}}\nroutes: {mde: {}}",
+			"several, none the default", "{a: {" + app + ", " + secret + "}, b: {tenant: fabrikam.com, client_id: " + client + ", " + secret + "}}\nroutes: {mde: {}}",
 			"config.yaml:2: routes.mde.identity: no identity is the default, so name one of: a, b",
+		},
+		{
+			"twins", "{a: {" + app + ", " + secret + "}, default: {" + app + ", " + secret + "}}",
+			"config.yaml:1: identities.default: the same tenant, client_id and kind of credential as identities.a; keep one of them",
 		},
 		{"no tenant", "{default: {client_id: " + client + ", " + secret + "}}", "config.yaml:1: identities.default.tenant: missing; want a GUID or a domain name such as contoso.onmicrosoft.com"},
 		{"tenant", "{default: {tenant: common, client_id: " + client + ", " + secret + "}}", `config.yaml:1: identities.default.tenant: tenant "common": want a GUID or a domain name such as contoso.onmicrosoft.com`},

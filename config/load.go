@@ -26,7 +26,8 @@ type Options struct {
 
 // Load reads and checks the settings. Its error holds everything that is wrong,
 // joined, each fault an [*entra.Error] of kind [entra.Invalid] on a line of its
-// own.
+// own. Beside an error the Config holds what could be read, so that the files it
+// names can be looked at too; it is nil where nothing could.
 func Load(opts Options) (*Config, error) {
 	var content []byte
 	if opts.File != "" {
@@ -115,10 +116,7 @@ func load(opts Options, content []byte) (*Config, error) {
 	l.checkTokens()
 	l.checkClouds()
 	l.noteClosed()
-	if err := l.faults.err(); err != nil {
-		return nil, err
-	}
-	return l.cfg, nil
+	return l.cfg, l.faults.err()
 }
 
 // set makes a setting anew: a later layer beats an earlier one.

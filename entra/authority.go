@@ -55,13 +55,16 @@ type Authority string
 // hosts become the current ones.
 func ParseAuthority(s string) (Authority, error) {
 	u, err := url.Parse(s)
+	if strings.Contains(s, "@") { // a password may stand before it: not to be repeated
+		return "", Errorf(Invalid, "parse.authority", "authority: has an @ in it; want https://host, without a user")
+	}
 	if err != nil || u.Host == "" {
 		return "", Errorf(Invalid, "parse.authority", "authority %s: want https://host", Quote(s))
 	}
 	if u.Scheme != "https" {
 		return "", Errorf(Invalid, "parse.authority", "authority %s: want https, a token request carries the credential", Quote(s))
 	}
-	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil || u.Hostname() == "" {
+	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.Hostname() == "" {
 		return "", Errorf(Invalid, "parse.authority", "authority %s: want the host alone, https://host; the tenant has a setting of its own", Quote(s))
 	}
 	host := strings.ToLower(u.Host)

@@ -22,7 +22,7 @@ func TestParseAuthority(t *testing.T) {
 		"":                                 "want https://host",
 		"https://login.microsoftonline.com/common": "host alone",
 		"https://login.microsoftonline.com?x=1":    "host alone",
-		"https://u:p@login.microsoftonline.com":    "host alone",
+		"https://u:p@login.microsoftonline.com":    "without a user",
 		"https://:443":                             "host alone",
 		"https://login.microsoftonline.com/%zz":    "want https://host",
 	} {

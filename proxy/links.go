@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"net/url"
 	"strings"
 	"unicode/utf8"
 
@@ -118,7 +119,10 @@ func (l *linker) leave(ctx context.Context, link string) {
 	if l.logger == nil {
 		return
 	}
-	place, _, _ := strings.Cut(link, "?")
+	place := "not a URL"
+	if u, err := url.Parse(link); err == nil { // without query, fragment and user: any may be a secret
+		place = (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+	}
 	l.logger.WarnContext(ctx, "paging link leads out of the route, left as it is", "link", entra.Quote(place))
 	l.logger = nil
 }

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package cli
+
+// keepPrivate does nothing here: access to a Unix socket is that of its folder.
+func keepPrivate() (restore func()) { return func() {} }

@@ -18,7 +18,8 @@ import (
 // module is the name in go.mod, and the start of every import path of ours.
 const module = "tokenbroker"
 
-// mayImport is the table of STYLE.md: which of our packages may import which.
+// mayImport is the table that CONTRIBUTING.md speaks of: which of our packages
+// may import which.
 // The key is the package's folder, "." the root. A package that is missing
 // here fails the test: a new folder needs a new question that it answers.
 var mayImport = map[string][]string{

@@ -86,7 +86,7 @@ func TestReadmeConfigurationWorks(t *testing.T) {
 	var ran []string
 	for line := range strings.Lines(steps) {
 		words := strings.Fields(strings.Split(line, "#")[0])
-		if len(words) < 2 || words[0] != "tokenbroker" {
+		if len(words) < 2 || words[0] != "./tokenbroker" {
 			continue
 		}
 		ran = append(ran, words[1])
@@ -100,7 +100,7 @@ func TestReadmeConfigurationWorks(t *testing.T) {
 		}
 		cmd := exec.CommandContext(t.Context(), "tokenbroker", words[1:]...)
 		cmd.Dir, cmd.Env = dir, env
-		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "works; opens") {
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "works; the token opens") {
 			t.Errorf("%s: %v\n%s", line, err, out)
 		}
 	}

@@ -33,7 +33,7 @@ func TestSourcesWantAWholeApp(t *testing.T) {
 			tc.edit(&app)
 			_, err := broker.NewConfidential(app, env)
 			wantError(t, err, tc.kind, tc.says)
-			_, err = broker.NewFederated(app, "unread")
+			_, err = broker.NewFederated(app, new(broker.TokenFile))
 			wantError(t, err, tc.kind, tc.says)
 		})
 	}

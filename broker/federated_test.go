@@ -29,7 +29,16 @@ func projected(t *testing.T, subject, audience string, lifetime time.Duration) s
 // federated is the source of the world's app with a token file.
 func (w *world) federated(t *testing.T, path string) *broker.Federated {
 	t.Helper()
-	source, err := broker.NewFederated(w.app(t), path)
+	return newFederated(t, w.app(t), path)
+}
+
+func newFederated(t *testing.T, app broker.App, path string) *broker.Federated {
+	t.Helper()
+	file, err := broker.OpenTokenFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := broker.NewFederated(app, file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,18 +136,15 @@ func TestTokenFileHasToHoldAToken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			writeFile(t, path, tc.content)
-			_, err := broker.NewFederated(app, path)
+			_, err := broker.OpenTokenFile(path)
 			wantError(t, err, entra.Misconfigured, tc.says)
 		})
 	}
 
 	// One that breaks later is named when it is needed.
 	writeFile(t, path, projected(t, subject, "", time.Hour))
-	source, err := broker.NewFederated(app, path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	source := newFederated(t, app, path)
 	writeFile(t, path, "canary")
-	_, err = source.Token(t.Context(), ask())
+	_, err := source.Token(t.Context(), ask())
 	wantError(t, err, entra.Misconfigured, "opaque")
 }

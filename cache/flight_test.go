@@ -179,8 +179,17 @@ func TestCacheSurvivesItsSource(t *testing.T) {
 		}, 0, entra.Unavailable, "deadline"},
 		{"hangs", func(ctx context.Context, _ entra.Request) (entra.Token, error) {
 			<-ctx.Done()
+			return entra.Token{}, entra.Errorf(entra.Unavailable, "broker.exchange", "the authority did not answer: a remedy")
+		}, 9800 * time.Millisecond, entra.Unavailable, "the authority did not answer: a remedy"},
+		{"is late, and says no more than that", func(ctx context.Context, _ entra.Request) (entra.Token, error) {
+			<-ctx.Done()
 			return entra.Token{}, ctx.Err()
-		}, 10 * time.Second, entra.Unavailable, "entra did not answer within 10s"},
+		}, 9800 * time.Millisecond, entra.Unavailable, "deadline"},
+		{"is late to say so", func(ctx context.Context, _ entra.Request) (entra.Token, error) {
+			<-ctx.Done()
+			time.Sleep(100 * time.Millisecond)
+			return entra.Token{}, entra.Errorf(entra.Unavailable, "broker.exchange", "a remedy")
+		}, 9900 * time.Millisecond, entra.Unavailable, "a remedy"},
 		{"hangs and looks at no context", func(context.Context, entra.Request) (entra.Token, error) {
 			time.Sleep(time.Minute)
 			return entra.Token{}, nil

@@ -48,9 +48,9 @@ func TestLogTellsWhatNoCallerHears(t *testing.T) {
 			got = append(got, line)
 		}
 		want := []string{
-			`level=WARN msg="token refresh failed" identity=app tenant=contoso.com scope=https://api.security.microsoft.com/.default expires_in_s=38 kind=misconfigured aadsts=7000215 correlation_id=c1 retry_in_s=3 error="the secret is wrong"` + "\n",
-			`level=INFO msg="token fetched again" identity=app tenant=contoso.com scope=https://api.security.microsoft.com/.default` + "\n",
-			`level=WARN msg="token not fetched ahead" identity=app tenant=contoso.com scope=warmed kind=misconfigured aadsts=7000215 correlation_id=c1 retry_in_s=3 error="the secret is wrong"` + "\n",
+			`level=WARN msg="token refresh failed" identity_id=app tenant=contoso.com scope=https://api.security.microsoft.com/.default expires_in_s=38 kind=misconfigured aadsts=7000215 correlation_id=c1 retry_in_s=3 err="the secret is wrong"` + "\n",
+			`level=INFO msg="token fetched again" identity_id=app tenant=contoso.com scope=https://api.security.microsoft.com/.default` + "\n",
+			`level=WARN msg="token not fetched ahead" identity_id=app tenant=contoso.com scope=warmed kind=misconfigured aadsts=7000215 correlation_id=c1 retry_in_s=3 err="the secret is wrong"` + "\n",
 		}
 		if diff := cmp.Diff(got, want); diff != "" {
 			t.Errorf("log (-got +want):\n%s", diff)

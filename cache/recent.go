@@ -36,7 +36,9 @@ func (r *recent) get(req *entra.Request) *entry {
 }
 
 // put offers an entry that is fresh now. One that stops being fresh before the
-// next sweep is not taken, so that nothing in the table is ever stale.
+// next sweep is not taken. So nothing in the table is stale, unless the wall
+// clock jumps: the sweep's timer stands still while a laptop sleeps, and what
+// it would have swept answers on for a tick after waking.
 func (r *recent) put(req *entra.Request, e *entry, now time.Time) {
 	if !plain(req) || !now.Add(tick).Before(e.soft) {
 		return

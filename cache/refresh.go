@@ -8,8 +8,10 @@ import (
 	"tokenbroker/entra"
 )
 
-// warmers is how many tokens [Cache.Warm] fetches at a time.
-const warmers = 8
+const (
+	warmers   = 8                // how many tokens [Cache.Warm] fetches at a time
+	warmPause = 10 * time.Minute // the longest between two tries at what a person has to mend
+)
 
 // stale answers with a token whose time to refresh has come, and sees to the
 // refresh.
@@ -51,8 +53,10 @@ func (c *Cache) refresh(ctx context.Context, f flight, e *entry, now time.Time) 
 
 // Warm fetches the tokens of the requests behind its caller, and goes on
 // trying until all are there, so that after an outage nobody has to be the
-// first to ask. It gives up on a request that can never be answered, and on
-// all when ctx ends or the cache is closed.
+// first to ask. What a person has to mend, such as a wrong secret, it tries
+// ever more rarely; a caller who asks does not wait for that. It gives up on a
+// request that can never be answered, and on all when ctx ends or the cache is
+// closed.
 func (c *Cache) Warm(ctx context.Context, reqs ...entra.Request) {
 	turns := make(chan struct{}, warmers)
 	for _, req := range reqs {
@@ -67,6 +71,8 @@ func (c *Cache) Warm(ctx context.Context, reqs ...entra.Request) {
 }
 
 func (c *Cache) warm(ctx context.Context, req entra.Request, turns chan struct{}) {
+	var before entra.Error // the last failure
+	var pause time.Duration
 	for {
 		turns <- struct{}{}
 		_, err := c.Token(ctx, req)
@@ -75,12 +81,21 @@ func (c *Cache) warm(ctx context.Context, req entra.Request, turns chan struct{}
 			return
 		}
 		failure := entra.AsError(err)
-		c.log.LogAttrs(ctx, slog.LevelWarn, "token not fetched ahead", append(flightOf(req).attrs(), failureAttrs(failure)...)...)
+		level := slog.LevelWarn
+		if pause > 0 && failure.Kind == before.Kind && failure.AADSTS == before.AADSTS {
+			level = slog.LevelDebug // it has been said
+		}
+		c.log.LogAttrs(ctx, level, "token not fetched ahead", append(flightOf(req).attrs(), failureAttrs(failure)...)...)
 		if failure.RetryAfter == 0 {
 			return
 		}
+		wait := failure.RetryAfter
+		if failure.Kind == entra.Misconfigured || failure.Kind == entra.Challenged {
+			wait = max(wait, min(2*pause, warmPause))
+		}
+		before, pause = *failure, wait
 		select {
-		case <-time.After(failure.RetryAfter):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return
 		case <-c.closing:
@@ -96,6 +111,6 @@ func failureAttrs(err *entra.Error) []slog.Attr {
 		slog.Int("aadsts", err.AADSTS),
 		slog.String("correlation_id", err.CorrelationID),
 		slog.Int("retry_in_s", int(err.RetryAfter.Seconds())),
-		slog.String("error", err.Error()),
+		slog.String("err", err.Error()),
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,6 +49,29 @@ func TestWarm(t *testing.T) {
 			n := source.count()
 			t.want(ask(xdr), fmt.Sprintf("t%d", n))
 			source.wantCount(t, n)
+		})
+	})
+	t.Run("tries ever more rarely what a person has to mend, and says it once", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var log bytes.Buffer
+			source := new(fake)
+			b := newBroker(t, source, cache.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			refused := func(aadsts int) { source.fails(&entra.Error{Kind: entra.Misconfigured, AADSTS: aadsts}) }
+			refused(7000215)
+			b.Warm(t.Context(), ask(xdr))
+			time.Sleep(24 * time.Hour)
+			if n := source.count(); n < 140 || n > 160 {
+				t.Errorf("the source was asked %d times in a day, want about one in ten minutes", n)
+			}
+			refused(7000222)
+			time.Sleep(24 * time.Hour)
+			synctest.Wait()
+			if got := strings.Count(log.String(), "token not fetched ahead"); got != 2 {
+				t.Errorf("got %d warnings, want one for each fault:\n%s", got, log.String())
+			}
+			source.fails(nil)
+			n := source.count()
+			b.want(ask(xdr), fmt.Sprintf("t%d", n+1)) // a caller does not wait for the next try
 		})
 	})
 	t.Run("gives up on what can never be answered", func(t *testing.T) {

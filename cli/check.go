@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -27,6 +28,9 @@ func newCheck(sys System) *cobra.Command {
 	output := outputFlag(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		app, err := load(sys, *file, io.Discard)
+		if err != nil && *output == "json" {
+			return errors.Join(writeJSON(sys.Out, map[string]any{"faults": strings.Split(faults(err), "\n")}), exitError(exitUsage))
+		}
 		if err != nil {
 			return err
 		}
@@ -77,7 +81,7 @@ func (a *app) verdicts(ctx context.Context, live bool) []verdict {
 				v.Tenant = grant.Request.Tenant
 				v.HandsOut = a.policy.Decide(guard.Principal{Name: guard.Local}, grant.Request).Allowed
 				if live {
-					a.live(ctx, &v, grant.Request)
+					a.live(ctx, &v, r, grant.Request)
 				}
 			}
 			all = append(all, v)
@@ -87,7 +91,7 @@ func (a *app) verdicts(ctx context.Context, live bool) []verdict {
 }
 
 // live gets the token and says what it is good for.
-func (a *app) live(ctx context.Context, v *verdict, req entra.Request) {
+func (a *app) live(ctx context.Context, v *verdict, r *route.Route, req entra.Request) {
 	tok, err := a.cache.Token(ctx, req)
 	if err != nil {
 		v.fail(err)
@@ -101,13 +105,17 @@ func (a *app) live(ctx context.Context, v *verdict, req entra.Request) {
 		return
 	}
 	v.Audience, v.Permissions = strings.Join(jwt.Claims.Audience, " "), jwt.Claims.Permissions()
-	opened, total := 0, 0
+	opened, through, total := 0, 0, 0
 	asked := entra.Audience{req.Scope.Audience()}
 	for _, e := range a.catalogue.Endpoints() {
-		if a.catalogue.Opens(asked, e.API) {
-			total++
-			if len(defender.Missing(&e, &jwt.Claims)) == 0 {
-				opened++
+		if !a.catalogue.Opens(asked, e.API) {
+			continue
+		}
+		total++
+		if len(defender.Missing(&e, &jwt.Claims)) == 0 {
+			opened++
+			if a.letsThrough(r, &e) {
+				through++
 			}
 		}
 	}
@@ -120,9 +128,18 @@ func (a *app) live(ctx context.Context, v *verdict, req entra.Request) {
 	case opened == 0:
 		v.OK = new(false)
 		v.Verdict = "its permissions open none of the endpoints of this API; see tokenbroker endpoints"
+	case r.Restricted():
+		v.Verdict = fmt.Sprintf("works; the token opens %d of %d endpoints, the route lets %d through", opened, total, through)
 	default:
 		v.Verdict = fmt.Sprintf("works; opens %d of %d endpoints", opened, total)
 	}
+}
+
+// letsThrough reports whether the route lets callers reach the endpoint.
+func (a *app) letsThrough(r *route.Route, e *defender.Endpoint) bool {
+	path := strings.NewReplacer("{", "", "}", "").Replace(e.Path) // an id by the name of its placeholder
+	call, err := a.table.Resolve(route.Target{Route: r.Name, Method: e.Method, Path: path})
+	return err == nil && a.policy.Permit(guard.Principal{Name: guard.Local}, &call).Allowed
 }
 
 func (v *verdict) fail(err error) {
@@ -153,7 +170,6 @@ func (a *app) failed(verdicts []verdict) bool {
 }
 
 func writeVerdicts(w io.Writer, verdicts []verdict, warnings []string) error {
-	w = &printable{w}
 	rows := [][]string{{"ROUTE", "SCOPE", "IDENTITY", "ACCESS", "HANDED OUT", "AUDIENCE", "EXPIRES", "VERDICT"}}
 	permissions := [][]string{}
 	for _, v := range verdicts {
@@ -162,9 +178,9 @@ func writeVerdicts(w io.Writer, verdicts []verdict, warnings []string) error {
 			name += " (built in)"
 		}
 		rows = append(rows, []string{
-			name, string(v.Scope), v.Identity, v.Access, yesNo(v.HandsOut), orElse(v.Audience, "-"), expiryText(v.Expires), v.Verdict,
+			name, string(v.Scope), v.Identity, v.Access, yesNo(v.HandsOut), orElse(field(v.Audience), "-"), expiryText(v.Expires), v.Verdict,
 		})
-		line := []string{v.Identity, string(v.Scope), strings.Join(v.Permissions, " ")}
+		line := []string{v.Identity, string(v.Scope), field(strings.Join(v.Permissions, " "))}
 		if len(v.Permissions) > 0 && !slices.ContainsFunc(permissions, func(l []string) bool { return slices.Equal(l, line) }) {
 			permissions = append(permissions, line)
 		}

@@ -67,7 +67,7 @@ func Main(ctx context.Context, sys System) int {
 	if silent, ok := errors.AsType[exitError](err); ok {
 		return int(silent)
 	}
-	fmt.Fprintln(sys.Err, "tokenbroker: "+faults(err))
+	fmt.Fprintln(&printable{sys.Err}, "tokenbroker: "+faults(err))
 	if !ran || entra.KindOf(err) == entra.Invalid {
 		return exitUsage
 	}
@@ -79,11 +79,18 @@ type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
-// faults is the text of an error for a terminal. Several faults, joined, stand
-// on a line each.
+// faults is the text of an error for a terminal, each of several faults on a
+// line of its own. Who sits there may read the cause of an internal error too.
 func faults(err error) string {
-	if e, ok := err.(*entra.Error); ok { //nolint:errorlint // the outermost one, not a wrapped one
-		return e.Message() + aside(e)
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		lines := make([]string, 0, 4)
+		for _, one := range joined.Unwrap() {
+			lines = append(lines, faults(one))
+		}
+		return strings.Join(lines, "\n")
+	}
+	if e, ok := err.(*entra.Error); ok && e.Err != nil { //nolint:errorlint // the outermost one, not a wrapped one
+		return e.Err.Error() + aside(e)
 	}
 	return err.Error()
 }

@@ -7,8 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -52,7 +52,7 @@ func orElse(s, otherwise string) string {
 
 // post sends a form and decodes the JSON answer.
 func (c *client) post(ctx context.Context, path string, form url.Values, answer any) error {
-	if err := checkURL(c.url); err != nil {
+	if err := checkURL(c.url, c.keyFile != "" && c.socket == ""); err != nil {
 		return err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(c.url, "/")+path, strings.NewReader(form.Encode()))
@@ -85,11 +85,20 @@ func (c *client) post(ctx context.Context, path string, form url.Values, answer 
 	return nil
 }
 
-// checkURL checks the value of --url.
-func checkURL(s string) error {
+// checkURL checks the value of --url. A key goes to another machine over TLS
+// alone.
+func checkURL(s string, withKey bool) error {
 	base, err := url.Parse(s)
-	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
+	if strings.Contains(s, "@") { // a password may stand before it: not to be repeated
+		return wrongUsage("--url: has an @ in it; want http://host:port, without a user")
+	}
+	if err != nil || base.Hostname() == "" || base.Scheme != "http" && base.Scheme != "https" {
 		return wrongUsage("--url %q: want http://host:port", s)
+	}
+	addr, err := netip.ParseAddr(base.Hostname())
+	local := base.Hostname() == "localhost" || err == nil && addr.IsLoopback()
+	if withKey && base.Scheme == "http" && !local {
+		return wrongUsage("--url %q: want https, the caller key would go over the network as it is", s)
 	}
 	return nil
 }
@@ -97,9 +106,9 @@ func checkURL(s string) error {
 // readKey reads a file that may be the broker's own: of several keys, the first
 // is ours, and comments are none.
 func readKey(path string) (string, error) {
-	content, err := os.ReadFile(path)
+	content, err := readSmall(path)
 	if err != nil {
-		return "", wrongUsage("--key-file: %w", err)
+		return "", atPath("--key-file", err)
 	}
 	for line := range strings.Lines(string(content)) {
 		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
@@ -137,10 +146,12 @@ func (c *client) unreachable(err error) error {
 	return entra.Errorf(entra.Unavailable, "", "%s: %w; is it running (tokenbroker serve), or did you mean --direct?", c.where(), err)
 }
 
-// refusal reads the broker's problem details (RFC 9457).
+// refusal reads the broker's problem details (RFC 9457). What was asked wrong
+// is wrong usage here too.
 func refusal(resp *http.Response, body []byte) error {
 	var p struct {
 		Detail        string `json:"detail"`
+		Kind          string `json:"kind"`
 		AADSTS        int    `json:"aadsts"`
 		CorrelationID string `json:"correlation_id"`
 	}
@@ -148,6 +159,9 @@ func refusal(resp *http.Response, body []byte) error {
 		p.Detail = "the broker answered " + resp.Status
 	}
 	e := entra.Errorf(entra.Upstream, "", "%s", p.Detail)
+	if p.Kind == entra.Invalid.String() {
+		e.Kind = entra.Invalid
+	}
 	e.AADSTS, e.CorrelationID = p.AADSTS, p.CorrelationID
 	return e
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"tokenbroker/defender"
 	"tokenbroker/entra"
@@ -56,7 +56,7 @@ func tokenText(sys System, args []string) (string, error) {
 		fmt.Fprintln(sys.Err, "tokenbroker: warning: a token on the command line stays in the shell's history and in the process list; use standard input")
 		return trimToken(args[0]), nil
 	}
-	if f, ok := sys.In.(interface{ Fd() uintptr }); ok && term.IsTerminal(int(f.Fd())) {
+	if isTerminal(sys.In) {
 		fmt.Fprintln(sys.Err, "paste the token, then Enter and Ctrl-D:")
 	}
 	content, err := io.ReadAll(io.LimitReader(sys.In, maxDecode))
@@ -165,20 +165,23 @@ func relative(d time.Duration) string {
 
 func (r *report) write(w io.Writer) error {
 	w = &printable{w}
-	claims, _ := json.MarshalIndent(r.Claims, "", "  ")
-	fmt.Fprintf(w, "header       %s\nclaims       %s\n\n", r.Header, claims)
-	fmt.Fprintf(w, "audience     %s\n", strings.Join(r.Audience, ", "))
-	fmt.Fprintf(w, "api          %s\n", orElse(r.API, "unknown"))
-	fmt.Fprintf(w, "kind         %s\n", r.Kind)
-	fmt.Fprintf(w, "permissions  %s\n", orElse(strings.Join(r.Permissions, " "), "none"))
-	for _, line := range r.Times {
-		fmt.Fprintf(w, "time         %s\n", line)
+	var header, claims bytes.Buffer
+	_ = json.Compact(&header, r.Header) // both are JSON, ParseJWT has seen to it
+	_ = json.Indent(&claims, r.Claims, "", "  ")
+	fmt.Fprintf(w, "header       %s\nclaims       %s\n\n", field(header.String()), claims.String())
+	line := func(name, value string) { fmt.Fprintf(w, "%-12s %s\n", name, field(value)) }
+	line("audience", strings.Join(r.Audience, ", "))
+	line("api", orElse(r.API, "unknown"))
+	line("kind", r.Kind)
+	line("permissions", orElse(strings.Join(r.Permissions, " "), "none"))
+	for _, t := range r.Times {
+		line("time", t)
 	}
-	for _, line := range r.Opens {
-		fmt.Fprintf(w, "opens        %s\n", line)
+	for _, endpoint := range r.Opens {
+		line("opens", endpoint)
 	}
-	for _, line := range r.Advice {
-		fmt.Fprintf(w, "note         %s\n", line)
+	for _, note := range r.Advice {
+		line("note", note)
 	}
 	return nil
 }

@@ -30,6 +30,9 @@ func newDemo(sys System) *cobra.Command {
 	output := outputFlag(cmd, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		d.json = *output == "json"
+		if strings.HasPrefix(d.callers, "unix:") {
+			return wrongUsage("--callers %s: want host:port, so that the printed lines can be pasted", d.callers)
+		}
 		return d.run(cmd.Context(), sys)
 	}
 	return cmd
@@ -66,15 +69,17 @@ func (d demo) run(ctx context.Context, sys System) error {
 	if err != nil {
 		return err
 	}
+	log := newLogWriter(sys.Err)
+	defer log.Close()
 	var around surroundings
 	if d.key != "" { // a toy, which a key file would refuse
 		around.keys = func() []entra.Secret { return []entra.Secret{entra.NewSecret(d.key)} }
 	}
-	app, err := build(cfg, catalogue, newLogger(sys.Err, cfg.Log), around)
+	app, err := build(cfg, catalogue, newLogger(log, cfg.Log), around)
 	if err != nil {
 		return err
 	}
-	return app.serve(ctx, func(at addresses) { _ = d.announce(sys, at, fake, filepath.Join(dir, "ca.pem")) })
+	return app.serve(ctx, log, func(at addresses) { _ = d.announce(sys, at, fake, filepath.Join(dir, "ca.pem")) })
 }
 
 // configure writes what a user would: a configuration and the files that it
@@ -126,7 +131,7 @@ func (d demo) announce(sys System, at addresses, fake *fakes, caFile string) err
 	}
 	header := ""
 	if d.key != "" {
-		header = " -H 'X-Broker-Key: " + d.key + "'"
+		header = " -H 'X-Broker-Key: " + strings.ReplaceAll(d.key, "'", `'\''`) + "'"
 	}
 	_, err := fmt.Fprintf(sys.Out, `tokenbroker demo: a fake Entra, a fake Defender and the broker, in this process.
 No account, no secret: paste a line into another terminal.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -30,9 +29,9 @@ func newEmulate(sys System) *cobra.Command {
 	output := outputFlag(cmd, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *secretFile != "" {
-			content, err := os.ReadFile(*secretFile)
+			content, err := readSmall(*secretFile)
 			if err != nil {
-				return wrongUsage("--secret-file: %w", err)
+				return atPath("--secret-file", err)
 			}
 			if cfg.secret = entra.NewSecret(strings.TrimSpace(string(content))); cfg.secret.IsZero() {
 				return wrongUsage("--secret-file: %s is empty", *secretFile)

@@ -38,7 +38,7 @@ func newEndpoints(sys System) *cobra.Command {
 			}
 		}
 		if len(found) == 0 {
-			return entra.Errorf(entra.NotFound, "", "no endpoint is opened by %q; permissions are spelled as in `tokenbroker endpoints`", *role)
+			return entra.Errorf(entra.NotFound, "", "no endpoint of this choice is opened by %q; permissions are spelled as in `tokenbroker endpoints`", *role)
 		}
 		if *output == "json" {
 			views := make([]endpointView, len(found))
@@ -88,7 +88,7 @@ func ceiling(n int) string {
 }
 
 func opens(e *defender.Endpoint, role string) bool {
-	same := func(p string) bool { return strings.EqualFold(p, role) }
+	same := func(p string) bool { return defender.SamePermission(p, role) }
 	return slices.ContainsFunc(e.App, same) || slices.ContainsFunc(e.Delegated, same)
 }
 

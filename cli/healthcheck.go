@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"tokenbroker/config"
+	"tokenbroker/defender"
 	"tokenbroker/entra"
 )
 
@@ -17,14 +20,19 @@ func newHealthcheck(sys System) *cobra.Command {
 		Short: "Exit 0 when the broker is ready, for images without a shell",
 		Args:  cobra.NoArgs,
 	}
-	url := cmd.Flags().String("url", "", "the ops listener (default http://localhost:5179, or TOKENBROKER_LISTEN_OPS)")
+	url := cmd.Flags().String("url", "", "the ops listener (default: listen.ops of the configuration)")
+	file := configFlag(cmd, sys)
 	output := outputFlag(cmd, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		target := *url
 		if target == "" {
-			target = opsURL(sys)
+			ops, err := opsAddress(sys, *file)
+			if err != nil {
+				return err
+			}
+			target = "http://" + ops
 		}
-		if err := checkURL(target); err != nil {
+		if err := checkURL(target, false); err != nil {
 			return err
 		}
 		client := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
@@ -50,14 +58,20 @@ func newHealthcheck(sys System) *cobra.Command {
 	return cmd
 }
 
-// opsURL is where this container's broker has its ops listener.
-func opsURL(sys System) string {
-	address := sys.Getenv("TOKENBROKER_LISTEN_OPS")
-	switch {
-	case address == "":
-		address = "localhost:5179"
-	case address[0] == ':':
-		address = "localhost" + address
+// opsAddress is where this machine's broker has its ops listener. What else the
+// configuration says does not matter, not even whether it is right.
+func opsAddress(sys System, file string) (string, error) {
+	catalogue, err := defender.Load()
+	if err != nil {
+		return "", err
 	}
-	return "http://" + address
+	cfg, err := config.Load(config.Options{Catalogue: catalogue, File: file, Env: settingsOf(sys.Env)})
+	if cfg == nil {
+		return "", err
+	}
+	ops := cfg.Listen.Ops
+	if addr, err := netip.ParseAddr(ops.Host); ops.Host == "" || err == nil && addr.IsUnspecified() {
+		ops.Host = "localhost"
+	}
+	return ops.String(), nil
 }

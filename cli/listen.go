@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"strconv"
-	"syscall"
 
 	"tokenbroker/config"
 	"tokenbroker/entra"
@@ -22,21 +21,39 @@ func listen(ctx context.Context, address config.Address, mode fs.FileMode, logge
 	case address.Host != "localhost":
 		return one(listenTCP(ctx, "tcp", address.String()))
 	}
-	four, err := listenTCP(ctx, "tcp4", loopback("127.0.0.1", address.Port))
-	if err != nil {
-		return nil, err
+	four, six, err := listenLoopback(ctx, address.Port)
+	// Port 0 means any: then both addresses get the same one, unless it is taken
+	// on the second.
+	for tries := 0; err != nil && address.Port == 0 && errors.Is(err, addrInUse) && tries < 10; tries++ {
+		four, six, err = listenLoopback(ctx, address.Port)
 	}
-	// Port 0 means any: then both addresses get the same one.
-	six, err := listenTCP(ctx, "tcp6", loopback("::1", four.Addr().(*net.TCPAddr).AddrPort().Port()))
+	switch {
+	case err != nil:
+		return nil, err
+	case six == nil:
+		// Many containers have no IPv6 at all; a caller there cannot try it either.
+		logger.Info("no IPv6 loopback here, listening on 127.0.0.1 alone", "address", address.String())
+		return []net.Listener{four}, nil
+	}
+	return []net.Listener{four, six}, nil
+}
+
+// listenLoopback listens on both loopback addresses; six is nil where the
+// machine has no IPv6. A second address that is somebody else's is an error:
+// callers that try it first would show that program their keys.
+func listenLoopback(ctx context.Context, port uint16) (four, six net.Listener, err error) {
+	if four, err = listenTCP(ctx, "tcp4", loopback("127.0.0.1", port)); err != nil {
+		return nil, nil, err
+	}
+	six, err = listenTCP(ctx, "tcp6", loopback("::1", four.Addr().(*net.TCPAddr).AddrPort().Port()))
+	_, noAddress := errors.AsType[*net.AddrError](err)
 	switch {
 	case err == nil:
-		return []net.Listener{four, six}, nil
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, errors.Join(err, four.Close())
+		return four, six, nil
+	case noAddress, errors.Is(err, addrNotAvailable), errors.Is(err, familyNotSupported):
+		return four, nil, nil
 	}
-	// Many containers have no IPv6 at all; a caller there cannot try it either.
-	logger.Info("no IPv6 loopback here, listening on 127.0.0.1 alone", "address", address.String())
-	return []net.Listener{four}, nil
+	return nil, nil, errors.Join(err, four.Close())
 }
 
 func one(l net.Listener, err error) ([]net.Listener, error) {
@@ -52,10 +69,10 @@ func loopback(host string, port uint16) string {
 
 func listenTCP(ctx context.Context, network, address string) (net.Listener, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, network, address)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, entra.Errorf(entra.Misconfigured, "cli.listen", "address %s: taken by another program; stop it or choose another port: %w", address, syscall.EADDRINUSE)
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, addrInUse):
+		return nil, entra.Errorf(entra.Misconfigured, "cli.listen", "address %s: taken by another program; stop it or choose another port (%w)", address, addrInUse)
+	case err != nil:
 		return nil, entra.Errorf(entra.Misconfigured, "cli.listen", "address %s: cannot listen: %w", address, err)
 	}
 	return l, nil
@@ -64,17 +81,8 @@ func listenTCP(ctx context.Context, network, address string) (net.Listener, erro
 // listenUnix makes a socket whose mode is right from its first moment. A
 // socket that a killed broker left behind is replaced; one that answers is not.
 func listenUnix(ctx context.Context, path string, mode fs.FileMode) (net.Listener, error) {
-	if info, err := os.Lstat(path); err == nil {
-		if info.Mode()&fs.ModeSocket == 0 {
-			return nil, entra.Errorf(entra.Misconfigured, "cli.listen", "socket %s: a file of that name is there and is no socket", path)
-		}
-		if conn, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
-			_ = conn.Close()
-			return nil, entra.Errorf(entra.Misconfigured, "cli.listen", "socket %s: another program answers there; stop it or choose another path", path)
-		}
-		if err := os.Remove(path); err != nil {
-			return nil, entra.Errorf(entra.Misconfigured, "cli.listen", "socket %s: left by another program and not removable: %w", path, err)
-		}
+	if err := clearSocket(ctx, path); err != nil {
+		return nil, err
 	}
 	// Until its mode is set the socket is ours alone: nobody can connect before
 	// the mode holds.
@@ -88,4 +96,34 @@ func listenUnix(ctx context.Context, path string, mode fs.FileMode) (net.Listene
 		return nil, errors.Join(entra.Errorf(entra.Misconfigured, "cli.listen", "socket %s: %w", path, err), l.Close())
 	}
 	return l, nil
+}
+
+// clearSocket removes a socket that nobody listens at. One whose owner cannot
+// be asked, because it is busy or not ours to connect to, stays.
+func clearSocket(ctx context.Context, path string) error {
+	refuse := func(format string, args ...any) error {
+		return entra.Errorf(entra.Misconfigured, "cli.listen", "socket "+path+": "+format, args...)
+	}
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return refuse("%w", err)
+	case info.Mode()&fs.ModeSocket == 0:
+		return refuse("a file of that name is there and is no socket")
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	switch {
+	case err == nil:
+		return errors.Join(refuse("another program answers there; stop it or choose another path"), conn.Close())
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case !errors.Is(err, connRefused):
+		return refuse("cannot tell whether a program answers there, choose another path: %w", err)
+	}
+	if err := os.Remove(path); err != nil {
+		return refuse("left by another program and not removable: %w", err)
+	}
+	return nil
 }

@@ -5,8 +5,8 @@ import (
 	"tokenbroker/server"
 )
 
-// counters are the cache's figures, as /metrics shows them.
-func counters(c *cache.Cache) []server.Counter {
+// counters are the figures of the cache and of the log, as /metrics shows them.
+func counters(c *cache.Cache, log *logWriter) []server.Counter {
 	of := func(name, help string, pick func(cache.Stats) float64) server.Counter {
 		return server.Counter{Name: name, Help: help, Value: func() float64 { return pick(c.Stats()) }}
 	}
@@ -14,6 +14,7 @@ func counters(c *cache.Cache) []server.Counter {
 	entries.Gauge = true
 	return []server.Counter{
 		entries,
+		{Name: "log_lines_lost_total", Help: "Log lines dropped because their reader is slow or gone.", Value: func() float64 { return float64(log.lost.Load()) }},
 		of("cache_hits_total", "Requests answered with a held token.", func(s cache.Stats) float64 { return float64(s.Hits) }),
 		of("cache_stale_total", "Requests answered with a held token whose renewal is due.", func(s cache.Stats) float64 { return float64(s.Stale) }),
 		of("cache_shared_total", "Requests that waited for another one's token request.", func(s cache.Stats) float64 { return float64(s.Shared) }),

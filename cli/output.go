@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 )
 
 // outputFlag adds -o with the formats that a command knows; the first is the
@@ -49,13 +50,28 @@ func writeJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-// table writes rows in columns, the first row being the heading.
+// table writes rows, the first one being the heading: in columns for a person
+// at a terminal, else with a tab between the fields, as cut and awk read them.
 func table(w io.Writer, rows [][]string) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if !isTerminal(w) {
+		for _, row := range rows {
+			if _, err := fmt.Fprintln(w, strings.Join(row, "\t")); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	tw := tabwriter.NewWriter(&printable{w}, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
 		fmt.Fprintln(tw, strings.Join(row, "\t"))
 	}
 	return tw.Flush()
+}
+
+// isTerminal reports whether a person reads what is written.
+func isTerminal(file any) bool {
+	f, ok := file.(interface{ Fd() uintptr })
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // printable passes text on to a terminal without what would steer it: a token
@@ -63,12 +79,22 @@ func table(w io.Writer, rows [][]string) error {
 type printable struct{ w io.Writer }
 
 func (p *printable) Write(b []byte) (int, error) {
-	clean := strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
+	_, err := io.WriteString(p.w, strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
 			return r
 		}
-		return '?'
-	}, string(b))
-	_, err := io.WriteString(p.w, clean)
+		return visible(r)
+	}, string(b)))
 	return len(b), err
+}
+
+// field is a stranger's text as a part of one line of ours: without the line
+// breaks by which it could write lines of its own.
+func field(s string) string { return strings.Map(visible, s) }
+
+func visible(r rune) rune {
+	if unicode.IsPrint(r) {
+		return r
+	}
+	return '?'
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -20,7 +22,10 @@ func newServe(sys System) *cobra.Command {
 	}
 	file := configFlag(cmd, sys)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		app, err := load(sys, *file, sys.Err)
+		signal.Ignore(syscall.SIGHUP) // credentials and keys are read again without it
+		log := newLogWriter(sys.Err)
+		defer log.Close()
+		app, err := load(sys, *file, log)
 		if err != nil {
 			return err
 		}
@@ -30,7 +35,7 @@ func newServe(sys System) *cobra.Command {
 		for _, warning := range app.cfg.Warnings {
 			app.logger.Warn("configuration", "warning", warning)
 		}
-		return app.serve(cmd.Context(), nil)
+		return app.serve(cmd.Context(), log, nil)
 	}
 	return cmd
 }
@@ -43,9 +48,13 @@ type addresses struct {
 
 // serve listens, then answers until ctx ends and the requests in flight have
 // ended. It calls ready, if not nil, once callers are answered.
-func (a *app) serve(ctx context.Context, ready func(addresses)) error {
+func (a *app) serve(ctx context.Context, log *logWriter, ready func(addresses)) error {
 	defer a.close(ctx)
-	srv := a.newServer()
+	signal.Ignore(syscall.SIGPIPE) // that the log's reader went away does not end the broker
+	if err := forbidCore(); err != nil {
+		a.logger.Warn("a crash could leave a core file with secrets in it", "err", err)
+	}
+	srv := a.newServer(log)
 	callers, ops, at, err := a.listen(ctx, srv)
 	if err != nil {
 		return err
@@ -58,12 +67,12 @@ func (a *app) serve(ctx context.Context, ready func(addresses)) error {
 	return srv.Serve(ctx, callers, ops...)
 }
 
-func (a *app) newServer() *server.Server {
+func (a *app) newServer(log *logWriter) *server.Server {
 	return server.New(server.Config{
 		Guard:             a.guard,
 		Logger:            a.logger,
 		Status:            func() any { return a.status() },
-		Counters:          counters(a.cache),
+		Counters:          counters(a.cache, log),
 		ReadHeaderTimeout: a.cfg.Limits.ReadHeaderTimeout,
 		ReadTimeout:       a.cfg.Limits.ReadTimeout,
 		Grace:             a.cfg.Limits.Grace,

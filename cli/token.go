@@ -117,10 +117,10 @@ type tokenAnswer struct {
 
 // write shows the token in the shape of the program that will read it.
 func (a *tokenAnswer) write(sys System, format string) error {
-	if a.AccessToken.IsZero() {
-		return entra.Errorf(entra.Upstream, "", "the broker's answer holds no token")
-	}
 	access, expires := a.AccessToken.Reveal(), time.Unix(a.ExpiresOn, 0)
+	if _, err := entra.NewToken(access, a.Scope, expires, time.Time{}); err != nil {
+		return entra.Errorf(entra.Upstream, "", "the broker's answer holds no bearer token")
+	}
 	switch format {
 	case "token":
 		_, err := fmt.Fprintln(sys.Out, access)

@@ -80,14 +80,6 @@ type surroundings struct {
 	keys func() []entra.Secret // the caller keys
 }
 
-func newLogger(w io.Writer, cfg config.Log) *slog.Logger {
-	options := &slog.HandlerOptions{Level: cfg.Level}
-	if cfg.Format == config.LogText {
-		return slog.New(slog.NewTextHandler(w, options))
-	}
-	return slog.New(slog.NewJSONHandler(w, options))
-}
-
 // build nests the sources. It reads every file that the configuration names,
 // reports all that is wrong at once, and asks nobody anything yet.
 func build(cfg *config.Config, catalogue *defender.Catalogue, logger *slog.Logger, around surroundings) (*app, error) {
@@ -139,34 +131,19 @@ func (a *app) flows() (broker.Mux, error) {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(a.cfg.Identities)) {
 		identity := a.cfg.Identities[name]
-		flow, err := a.flow(identity)
+		newFlow, err := openCredential(name, identity.Credential, a.logger)
 		if err != nil {
-			errs = append(errs, atPath("identities."+name+".credential", err))
+			errs = append(errs, err)
+			continue
+		}
+		flow, err := newFlow(broker.App{Authority: a.cfg.Authority, Tenant: identity.Tenant, ClientID: identity.ClientID, HTTP: a.entra})
+		if err != nil {
+			errs = append(errs, atPath("identities."+name, err))
 			continue
 		}
 		mux[identity.ID(a.cfg.Authority)] = flow
 	}
 	return mux, errors.Join(errs...)
-}
-
-func (a *app) flow(identity config.Identity) (entra.Source, error) {
-	app := broker.App{Authority: a.cfg.Authority, Tenant: identity.Tenant, ClientID: identity.ClientID, HTTP: a.entra}
-	switch c := identity.Credential; {
-	case c.Kind == config.WorkloadIdentity:
-		return broker.NewFederated(app, c.TokenFile)
-	case c.File != "":
-		secret, err := broker.OpenSecretFile(c.File, a.logger)
-		if err != nil {
-			return nil, err
-		}
-		return broker.NewConfidential(app, secret)
-	default:
-		secret, err := broker.NewSecretEnv(c.Env, c.Secret)
-		if err != nil {
-			return nil, err
-		}
-		return broker.NewConfidential(app, secret)
-	}
 }
 
 // listenerHosts are the names that the listeners go by in a Host header.

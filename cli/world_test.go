@@ -136,7 +136,7 @@ identities:
 	app, err := build(cfg, catalogue(w.t), newLogger(logs, cfg.Log), surroundings{dial: w.network.DialContext})
 	must(w.t, err)
 	w.t.Cleanup(func() { app.close(context.WithoutCancel(w.t.Context())) })
-	srv := app.newServer()
+	srv := app.newServer(new(logWriter))
 	return &running{app: app, t: w.t, handler: srv.Handler(app.mounts(srv)...), probes: srv.Ops(), logs: logs}
 }
 

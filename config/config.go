@@ -1,5 +1,5 @@
 // Package config reads the settings of the broker: from a YAML file, from
-// TOKENBROKER_ variables over it, from flags over both.
+// TOKENBROKER_ variables over it.
 //
 // [Load] returns a [Config] that is whole, typed and checked, or everything
 // that is wrong with it at once, each fault with its place in the file and its
@@ -89,7 +89,7 @@ type Listener struct {
 	// The route whose upstream stands at `/` of this listener, for tools that take a host but no base path.
 	Route string `yaml:"route"`
 
-	// The file mode of a Unix socket, octal, `0660` unless set. Never for others.
+	// The file mode of a Unix socket, octal, `0660` unless set. Never for others. On Windows it has no effect.
 	Mode fs.FileMode `yaml:"mode"`
 }
 

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"tokenbroker/route"
 )
 
 // maxValues bounds what a file may hold with its aliases unfolded. A few
@@ -134,8 +136,8 @@ func (d *document) named(n *yaml.Node, setting reflect.Value, path string) {
 	setting.Set(reflect.MakeMap(setting.Type()))
 	for _, e := range d.entries(n, path) {
 		at := join(path, shown(e.key.Value))
-		if !isName(e.key.Value) {
-			d.fault(e.key, at, "want a name of 1 to 63 letters a to z, digits and hyphens")
+		if !route.IsName(e.key.Value) {
+			d.fault(e.key, at, route.WantName)
 			continue
 		}
 		d.faults.origins[at] = d.at(e.key)

@@ -40,6 +40,19 @@ func TestWarningsAndNotes(t *testing.T) {
 			nil,
 		},
 		{
+			"other names of a restricted route's resource", keys + "routes: {defender: {access: read-only}, mde: {}, mde-legacy: {}, graph: {}}\ntokens: {scopes: [https://securitycenter.onmicrosoft.com/windowsatpservice/.default, fc780465-2017-40d4-a0c5-307022471b92/.default, https://other.example/.default]}", nil,
+			[]string{
+				"tokens.scopes[0]: the token opens more than routes.defender lets through, and every caller may have it",
+				"tokens.scopes[1]: the token opens more than routes.defender lets through, and every caller may have it",
+			},
+			nil,
+		},
+		{
+			"scope of a restricted route beyond the catalogue", keys + "routes: {x: {upstream: https://x.example, scope: api://x/.default, access: read-only}, defender: {}, mde: {}, mde-legacy: {}, graph: {}}\ntokens: {scopes: [api://x/.default]}", nil,
+			[]string{"tokens.scopes[0]: the token opens more than routes.x lets through, and every caller may have it"},
+			nil,
+		},
+		{
 			"scopes without effect", keys + "tokens: {hand_out: false, scopes: [https://x.example/.default]}", nil,
 			[]string{"tokens.scopes has no effect while tokens.hand_out is false"},
 			nil,

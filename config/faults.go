@@ -25,7 +25,7 @@ const maxFaults = 50
 
 // origin is where a setting was made.
 type origin struct {
-	name string // of the file or the variable; empty: by a flag, or nowhere
+	name string // of the file or the variable; empty: nowhere
 	line int    // of the file; 0: it is a variable
 }
 

@@ -63,6 +63,7 @@ func TestFaults(t *testing.T) {
 		{"authority with a tenant", "authority: https://login.microsoftonline.com/contoso.com", `config.yaml:2: authority: authority "https://login.microsoftonline.com/contoso.com": want the host alone, https://host; the tenant has a setting of its own`},
 		{"file name with a line break", "ca_file: |\n  /a\n", "config.yaml:2: ca_file: has a line break or another control character in it"},
 		{"scope", "tokens: {scopes: [x]}", `config.yaml:2: tokens.scopes[0]: scope "x": want https://host/.default`},
+		{"one permission", "tokens: {scopes: [https://a.example/.default, https://a.example/Machine.Read]}", `config.yaml:2: tokens.scopes[1]: scope "https://a.example/Machine.Read": want https://host/.default: an application gets all of its permissions, not one by one`},
 
 		// listeners
 		{"no callers", "listen: {callers: []}", "config.yaml:2: listen.callers: none; want at least one address, as in localhost:5178"},
@@ -86,7 +87,7 @@ func TestFaults(t *testing.T) {
 		{"beyond loopback without keys", "listen: {unsafe_non_loopback: true, callers: [':1']}", "config.yaml:2: listen.callers[0]: :1: reachable from beyond this machine; listen on localhost, or set both caller_key_file and listen.unsafe_non_loopback: true"},
 
 		// routes
-		{"name of a route", "routes: {my_route@x: {}}", `config.yaml:2: routes."my_route@x": want a name of 1 to 63 letters a to z, digits and hyphens`},
+		{"name of a route", "routes: {my_route@x: {}}", `config.yaml:2: routes."my_route@x": want a name of 1 to 63 letters a to z, digits and hyphens, the first no hyphen`},
 		{"no upstream", "routes: {x: {scope: https://x.example/.default}}", "config.yaml:2: routes.x.upstream: want https://host"},
 		{"no scope", "routes: {x: {upstream: https://x.example}}", "config.yaml:2: routes.x.scope: the catalogue does not know the upstream, so name the scope of its tokens"},
 		{"http upstream", "routes: {mde: {upstream: http://x.example}}", `config.yaml:2: routes.mde.upstream: "http://x.example": want https, the calls carry tokens`},
@@ -99,6 +100,7 @@ func TestFaults(t *testing.T) {
 		{"path before a known API", "routes: {mde: {upstream: 'https://api.security.microsoft.com/api'}}", "config.yaml:2: routes.mde.upstream: want https://api.security.microsoft.com alone: the path is part of each call"},
 		{"unknown identity", "routes: {mde: {identity: nobody}}", `config.yaml:2: routes.mde.identity: no identity "nobody"; there are: default`},
 		{"scope of a route", "routes: {mde: {scope: 'https://a/.default https://b/.default'}}", `config.yaml:2: routes.mde.scope: scope "https://a/.default": want https://host/.default`},
+		{"one permission of a route", "routes: {mde: {scope: 'https://a.example/Machine.Read https://a.example/Alert.Read'}}", `config.yaml:2: routes.mde.scope: scope "https://a.example/Machine.Read https://a.example/Alert.Read": want https://host/.default: an application gets all of its permissions, not one by one`},
 		{"access", "routes: {mde: {access: readonly}}", `config.yaml:2: routes.mde.access: access "readonly": want full or read-only`},
 		{"method", "routes: {mde: {deny: [{methods: [POST, get], path: /x}]}}", `config.yaml:2: routes.mde.deny[0].methods[1]: method "get": not one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS`},
 		{"rule without a path", "routes: {mde: {deny: [{methods: [POST]}]}}", "config.yaml:2: routes.mde.deny[0].path: want a pattern, such as /api/incidents/**"},
@@ -126,7 +128,7 @@ func TestFaultsOfAnIdentity(t *testing.T) {
 		secret = "credential: {kind: secret, file: /s}"
 	)
 	tests := []struct{ name, identities, want string }{
-		{"name", "{Prod: {" + app + ", " + secret + "}}", `config.yaml:1: identities."Prod": want a name of 1 to 63 letters a to z, digits and hyphens`},
+		{"name", "{Prod: {" + app + ", " + secret + "}}", `config.yaml:1: identities."Prod": want a name of 1 to 63 letters a to z, digits and hyphens, the first no hyphen`},
 		{
 			"several, none the default", "{a: {" + app + ", " + secret + "}, b: {tenant: fabrikam.com, client_id: " + client + ", " + secret + "}}\nroutes: {mde: {}}",
 			"config.yaml:2: routes.mde.identity: no identity is the default, so name one of: a, b",

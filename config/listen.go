@@ -4,10 +4,12 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"tokenbroker/entra"
+	"tokenbroker/route"
 )
 
 // maxSocketPath bounds the path of a Unix socket, in bytes: sun_path has 104
@@ -63,7 +65,7 @@ func isHost(host string) bool {
 	}
 	labels := strings.Split(host, ".")
 	for _, label := range labels {
-		if !isName(label) {
+		if !route.IsName(label) {
 			return false
 		}
 	}
@@ -79,26 +81,17 @@ func (a Address) String() string {
 	case a.Socket != "":
 		return "unix:" + a.Socket
 	default:
-		return a.join(a.Host)
+		return net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port)))
 	}
 }
 
-// TCP lists what to listen on, as [net.Listen] has it: for localhost both
-// loopback addresses, since clients differ in which one they try. A Unix
-// socket has none.
-func (a Address) TCP() []string {
-	switch {
-	case a.Socket != "":
-		return nil
-	case a.Host == "localhost":
-		return []string{a.join("127.0.0.1"), a.join("::1")}
-	default:
-		return []string{a.join(a.Host)}
+// hosts lists the hosts that the one of the address stands for: localhost is
+// both loopback addresses.
+func (a Address) hosts() []string {
+	if a.Host == "localhost" {
+		return []string{"127.0.0.1", "::1"}
 	}
-}
-
-func (a Address) join(host string) string {
-	return net.JoinHostPort(host, strconv.Itoa(int(a.Port)))
+	return []string{a.Host}
 }
 
 // Loopback reports whether only this machine can reach the address. A name
@@ -118,14 +111,7 @@ func (a Address) overlaps(b Address) bool {
 	case a.everywhere() || b.everywhere():
 		return true
 	}
-	for _, one := range a.TCP() {
-		for _, other := range b.TCP() {
-			if one == other {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(a.hosts(), func(host string) bool { return slices.Contains(b.hosts(), host) })
 }
 
 func (a Address) everywhere() bool {
@@ -158,6 +144,8 @@ func (l *loader) checkListen() {
 			faults.add(join(path, "mode"), "%s is no Unix socket: only a file has a mode", c.Address)
 		case c.Address.Socket != "" && c.Mode == 0:
 			c.Mode = defaultMode
+		case c.Mode != 0 && l.opts.goos == "windows":
+			l.warn(join(path, "mode") + " has no effect on Windows, which has no file modes; the folder's permissions say who may call")
 		}
 		if !c.Address.Loopback() && (l.cfg.CallerKeyFile == "" || !listen.UnsafeNonLoopback) {
 			faults.add(path, "%s: reachable from beyond this machine; listen on localhost, or set both caller_key_file and listen.unsafe_non_loopback: true", c.Address)

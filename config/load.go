@@ -4,24 +4,26 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 
 	"tokenbroker/defender"
+	"tokenbroker/entra"
 )
 
 // maxFile bounds a configuration file, in bytes.
 const maxFile = 1 << 20
 
-// Options say where settings come from. A flag beats a variable, a variable
-// beats the file, the file beats the default.
+// Options say where settings come from. A variable beats the file, the file
+// beats the default.
 type Options struct {
 	Catalogue *defender.Catalogue // for the built-in routes and the scopes of hosts
 	File      string              // the YAML file; empty: none
 	Env       []string            // as [os.Environ] has it
-	Flags     map[string]string   // by path, in the spelling of the file: "listen.ops"
+
+	goos string // the system that it is for, as [runtime.GOOS] has it
 }
 
 // Load reads and checks the settings. Its error holds everything that is wrong,
@@ -36,6 +38,7 @@ func Load(opts Options) (*Config, error) {
 			return nil, err
 		}
 	}
+	opts.goos = runtime.GOOS
 	return load(opts, content)
 }
 
@@ -103,7 +106,6 @@ func load(opts Options, content []byte) (*Config, error) {
 		}
 	}
 	l.environment(all)
-	l.flags(all)
 	l.checkBounds(all)
 
 	l.chooseIdentities()
@@ -127,17 +129,6 @@ func (l *loader) set(s setting, text string, at origin) {
 	}
 }
 
-func (l *loader) flags(all []setting) {
-	for _, path := range slices.Sorted(maps.Keys(l.opts.Flags)) {
-		i := slices.IndexFunc(all, func(s setting) bool { return s.path == path })
-		if i < 0 {
-			l.faults.addAt(origin{}, path, "no such setting")
-			continue
-		}
-		l.set(all[i], l.opts.Flags[path], origin{})
-	}
-}
-
 // checkBounds holds the numbers to the bounds in their tags.
 func (l *loader) checkBounds(all []setting) {
 	for _, s := range all {
@@ -158,7 +149,8 @@ func (l *loader) checkTokens() {
 	}
 	for i, scope := range tokens.Scopes {
 		for _, r := range l.openRoutes() {
-			if r.Restricted() && slices.Contains(r.Scopes(), scope) {
+			same := func(used entra.Scope) bool { return l.opts.Catalogue.SameResource(used, scope) }
+			if r.Restricted() && slices.ContainsFunc(r.Scopes(), same) {
 				l.warn(element("tokens.scopes", i) + ": the token opens more than routes." + r.Name + " lets through, and every caller may have it")
 			}
 		}

@@ -127,7 +127,7 @@ func TestExample(t *testing.T) {
 	}
 }
 
-func TestFlagBeatsVariableBeatsFileBeatsDefault(t *testing.T) {
+func TestVariableBeatsFileBeatsDefault(t *testing.T) {
 	opts := Options{Catalogue: catalogue(t)}
 	size := func(yaml string) int {
 		t.Helper()
@@ -143,23 +143,10 @@ func TestFlagBeatsVariableBeatsFileBeatsDefault(t *testing.T) {
 	got["file"] = size(identity + "cache: {size: 1}")
 	opts.Env = []string{"TOKENBROKER_CACHE_SIZE=2"}
 	got["variable"] = size(identity + "cache: {size: 1}")
-	opts.Flags = map[string]string{"cache.size": "3"}
-	got["flag"] = size(identity + "cache: {size: 1}")
 
-	want := map[string]int{"default": 10000, "file": 1, "variable": 2, "flag": 3}
+	want := map[string]int{"default": 10000, "file": 1, "variable": 2}
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Error(diff)
-	}
-}
-
-func TestFlagFaults(t *testing.T) {
-	_, err := load(Options{
-		Catalogue: catalogue(t), File: "config.yaml",
-		Flags: map[string]string{"cache.size": "many", "cache.sise": "1"},
-	}, []byte(identity+"cache: {size: 1}"))
-	want := "cache.sise: no such setting\n" + `cache.size: "many": want a whole number`
-	if got := text(err); got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
 

@@ -5,18 +5,8 @@ import (
 	"strings"
 
 	"tokenbroker/entra"
+	"tokenbroker/route"
 )
-
-// isName reports whether s can name a route or an identity, and be a label of
-// a DNS name: a name stands in URLs, in logs and in metrics.
-func isName(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
-			return false
-		}
-	}
-	return 1 <= len(s) && len(s) <= 63
-}
 
 // nearest returns the name that s was probably meant to be; empty: none is
 // near enough.
@@ -71,7 +61,7 @@ func suggestion(key string, keys []reflect.StructField) string {
 // shown writes a key of the file into a path: as it is, or quoted where it
 // could be taken for something else.
 func shown(key string) string {
-	if isName(strings.ReplaceAll(key, "_", "-")) {
+	if route.IsName(strings.ReplaceAll(key, "_", "-")) {
 		return key
 	}
 	return entra.Quote(key)

@@ -7,7 +7,7 @@ import (
 )
 
 // setting is a scalar of the configuration, or a list of scalars: what has one
-// place, and so can be set by a variable or a flag.
+// place, and so can be set by a variable.
 type setting struct {
 	path  string
 	value reflect.Value

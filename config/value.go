@@ -21,7 +21,7 @@ import (
 type Size int64
 
 // setText gives a setting the value that a text stands for, whether the text
-// came from the file, a variable or a flag: there is one spelling for all.
+// came from the file, a variable or a default: there is one spelling for all.
 // The setting is a pointer. It reports false for a type that is no text.
 func setText(setting any, text string) (ok bool, err error) {
 	switch p := setting.(type) {
@@ -64,7 +64,7 @@ func setText(setting any, text string) (ok bool, err error) {
 	case *entra.Tenant:
 		*p, err = unlessEmpty(text, entra.ParseTenant)
 	case *entra.Scope:
-		*p, err = unlessEmpty(text, entra.ParseScope)
+		*p, err = unlessEmpty(text, parseScope)
 	default:
 		return false, nil
 	}
@@ -166,6 +166,16 @@ func parseMode(text string) (fs.FileMode, error) {
 	default:
 		return mode, nil
 	}
+}
+
+// parseScope accepts the .default scope of a resource: all there is for an
+// identity that is an application, as every kind of credential makes it.
+func parseScope(text string) (entra.Scope, error) {
+	scope, err := entra.ParseScope(text)
+	if err == nil && string(scope) != scope.Audience()+"/.default" {
+		return "", invalid("scope %s: want https://host/.default: an application gets all of its permissions, not one by one", entra.Quote(text))
+	}
+	return scope, err
 }
 
 func parseLevel(text string) (slog.Level, error) {

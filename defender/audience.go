@@ -26,6 +26,14 @@ func aliases(api API) []string {
 	}
 }
 
+// SameResource reports whether tokens of the two scopes are for one resource
+// application, under whatever names the scopes have for it.
+func (c *Catalogue) SameResource(a, b entra.Scope) bool {
+	one, other := entra.Audience{a.Audience()}, entra.Audience{b.Audience()}
+	return one[0] == other[0] ||
+		slices.ContainsFunc(apis(), func(api API) bool { return c.Opens(one, api) && c.Opens(other, api) })
+}
+
 // Opens reports whether a token with these audiences is for the API, in any
 // cloud and under any of the names of its resource application.
 func (c *Catalogue) Opens(audience entra.Audience, api API) bool {

@@ -181,3 +181,28 @@ func TestOpensByEveryNameOfTheAudience(t *testing.T) {
 		}
 	}
 }
+
+func TestSameResource(t *testing.T) {
+	const (
+		mde   = entra.Scope("https://api.securitycenter.microsoft.com/.default")
+		other = entra.Scope("https://other.example/.default")
+	)
+	for _, tt := range []struct {
+		a, b entra.Scope
+		want bool
+	}{
+		{mde, mde, true},
+		{mde, "https://securitycenter.onmicrosoft.com/windowsatpservice/.default", true},
+		{mde, "fc780465-2017-40d4-a0c5-307022471b92/.default", true},
+		{"fc780465-2017-40d4-a0c5-307022471b92/.default", "https://securitycenter.onmicrosoft.us/windowsatpservice/.default", true},
+		{mde, "https://api.security.microsoft.com/.default", false},
+		{mde, other, false},
+		{other, other, true},
+		{other, "https://another.example/.default", false},
+	} {
+		c := load(t)
+		if got := c.SameResource(tt.a, tt.b); got != tt.want || c.SameResource(tt.b, tt.a) != got {
+			t.Errorf("%s and %s: got %v, want %v, either way round", tt.a, tt.b, got, tt.want)
+		}
+	}
+}

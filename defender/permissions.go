@@ -17,7 +17,7 @@ func Missing(e *Endpoint, claims *entra.Claims) []string {
 		wanted = e.Delegated
 	}
 	for _, held := range claims.Permissions() {
-		if slices.ContainsFunc(wanted, func(w string) bool { return samePermission(w, held) }) {
+		if slices.ContainsFunc(wanted, func(w string) bool { return SamePermission(w, held) }) {
 			return nil
 		}
 	}
@@ -27,10 +27,11 @@ func Missing(e *Endpoint, claims *entra.Claims) []string {
 	return wanted
 }
 
-// samePermission takes Incidents.Read.All for Incident.Read.All: Microsoft's
-// samples, and tokens in the field, have the plural.
-func samePermission(a, b string) bool {
-	thingA, verbA, _ := strings.Cut(a, ".")
-	thingB, verbB, _ := strings.Cut(b, ".")
+// SamePermission takes Incidents.Read.All for Incident.Read.All: Microsoft's
+// samples, and tokens in the field, have the plural. Letter case, in which the
+// documentation is not of one mind, makes no difference.
+func SamePermission(a, b string) bool {
+	thingA, verbA, _ := strings.Cut(strings.ToLower(a), ".")
+	thingB, verbB, _ := strings.Cut(strings.ToLower(b), ".")
 	return verbA == verbB && strings.TrimSuffix(thingA, "s") == strings.TrimSuffix(thingB, "s")
 }

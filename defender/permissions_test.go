@@ -47,6 +47,25 @@ func TestMissingPermissions(t *testing.T) {
 	}
 }
 
+func TestSamePermission(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		want bool
+	}{
+		{"Incident.Read.All", "Incident.Read.All", true},
+		{"Incident.Read.All", "Incidents.Read.All", true},
+		{"incidents.read.all", "Incident.Read.All", true},
+		{"AlertS.Read.All", "alert.read.all", true},
+		{"Incident.Read.All", "Incident.ReadWrite.All", false},
+		{"Incident.Read.All", "Incident.Read", false},
+		{"Ip.Read.All", "Tip.Read.All", false},
+	} {
+		if got := defender.SamePermission(tt.a, tt.b); got != tt.want || defender.SamePermission(tt.b, tt.a) != got {
+			t.Errorf("%s and %s: got %v, want %v, either way round", tt.a, tt.b, got, tt.want)
+		}
+	}
+}
+
 func TestEffectNames(t *testing.T) {
 	for effect, want := range map[defender.Effect]string{defender.Read: "read", defender.Write: "write", defender.Action: "action"} {
 		if got := effect.String(); got != want {

@@ -7,9 +7,12 @@ import (
 	"time"
 )
 
-// maxJWT bounds a token to decode, in bytes. A token with two hundred groups
-// is about 16 KiB.
-const maxJWT = 256 << 10
+// maxJWT bounds a token to decode, in bytes, and maxDepth how deep its JSON is
+// nested. A token with two hundred groups is about 16 KiB, and three deep.
+const (
+	maxJWT   = 256 << 10
+	maxDepth = 32
+)
 
 // Claims are the claims of an access token that matter to its use, in the v1
 // format that the Defender APIs get even from the v2 endpoint.
@@ -112,10 +115,33 @@ func ParseJWT(s string) (JWT, error) {
 		if err != nil || !json.Valid(b) {
 			return JWT{}, Errorf(Invalid, op, "token: part %d is not base64url of JSON", i+1)
 		}
+		if depthOf(b) > maxDepth {
+			return JWT{}, Errorf(Invalid, op, "token: part %d is nested more than %d deep", i+1, maxDepth)
+		}
 		*part = b
 	}
 	if err := json.Unmarshal(j.Payload, &j.Claims); err != nil {
 		return JWT{}, Errorf(Invalid, op, "token: its claims have unexpected types")
 	}
 	return j, nil
+}
+
+// depthOf returns how deep valid JSON is nested.
+func depthOf(b []byte) (deepest int) {
+	depth, quoted := 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{', c == '[':
+			depth++
+			deepest = max(deepest, depth)
+		case c == '}', c == ']':
+			depth--
+		}
+	}
+	return deepest
 }

@@ -67,6 +67,10 @@ func (t *Token) Header() []string {
 	return (*t.Access.box).header
 }
 
+// AppendAccess appends the token itself, for an answer that is nothing but the
+// token.
+func (t *Token) AppendAccess(b []byte) []byte { return append(b, t.Access.Reveal()...) }
+
 // AppendMembers appends the members of a token answer (RFC 6749 §5.1) with
 // expires_on, epoch seconds, beside expires_in, as Entra's v1 endpoint has it.
 // The braces are the caller's, so that a protocol can add members of its own.

@@ -50,7 +50,10 @@ func TestTokenAnswer(t *testing.T) {
 	if diff := cmp.Diff([]string{"Bearer abc.def-_~+/="}, tok.Header()); diff != "" {
 		t.Error(diff)
 	}
-	if zero := new(Token); zero.Header() != nil || zero.AppendMembers(nil, noon) != nil {
+	if got := string(tok.AppendAccess([]byte("before "))); got != "before abc.def-_~+/=" {
+		t.Errorf("the token itself is appended as %s", got)
+	}
+	if zero := new(Token); zero.Header() != nil || zero.AppendMembers(nil, noon) != nil || zero.AppendAccess(nil) != nil {
 		t.Error("the zero Token answers something")
 	}
 }
@@ -99,11 +102,12 @@ func TestParseJWT(t *testing.T) {
 		t.Errorf("claims %+v", j.Claims)
 	}
 	for in, want := range map[string]string{
-		"a.b.c.d.e":                   "encrypted",
-		"opaque":                      "opaque",
-		"!.e30.x":                     "part 1",
-		"e30.bm90anNvbg.x":            "part 2",
-		jwt(`{"aud":7}`):              "unexpected types",
+		"a.b.c.d.e":        "encrypted",
+		"opaque":           "opaque",
+		"!.e30.x":          "part 1",
+		"e30.bm90anNvbg.x": "part 2",
+		jwt(`{"aud":7}`):   "unexpected types",
+		jwt(`{"a":"]]\"[","b":` + strings.Repeat("[", 32) + strings.Repeat("]", 32) + `}`): "nested more than 32 deep",
 		jwt(`[]`):                     "unexpected types",
 		strings.Repeat("a", maxJWT+1): "longer than",
 	} {

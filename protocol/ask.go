@@ -20,17 +20,17 @@ const (
 
 // readAsk reads a native token request. What is said twice, not known, empty,
 // or said where nobody looks is refused: a parameter that is passed over is a
-// wrong token later.
-func readAsk(w http.ResponseWriter, r *http.Request) (ask route.Ask, fresh bool, err error) {
+// wrong token later. What the request says of fresh is for the caller to check.
+func readAsk(w http.ResponseWriter, r *http.Request) (ask route.Ask, fresh string, err error) {
 	if _, sent := r.Header["X-User-Assertion"]; sent {
-		return route.Ask{}, false, noAssertion()
+		return route.Ask{}, "", noAssertion()
 	}
 	said, err := readParameters(w, r)
 	if err != nil {
-		return route.Ask{}, false, err
+		return route.Ask{}, "", err
 	}
 	if err := said.oneTarget(); err != nil {
-		return route.Ask{}, false, err
+		return route.Ask{}, "", err
 	}
 	ask = route.Ask{Route: said.get("route"), Path: said.get("path"), Identity: said.get("identity"), Tenant: said.get("tenant")}
 	if scope := said.get("scope"); scope != "" {
@@ -38,18 +38,20 @@ func readAsk(w http.ResponseWriter, r *http.Request) (ask route.Ask, fresh bool,
 	} else if resource := said.get("resource"); resource != "" {
 		ask.Scope, err = entra.ParseResource(resource)
 	}
-	if err != nil {
-		return route.Ask{}, false, err
-	}
-	switch value := said.get("fresh"); {
-	case value == "" || value == "false":
-		return ask, false, nil
-	case value != "true":
-		return route.Ask{}, false, entra.Errorf(entra.Invalid, opAsk, "fresh=%s: want true or false", entra.Quote(value))
+	return ask, said.get("fresh"), err
+}
+
+// checkFresh checks what a request for a token says of fresh; empty: nothing.
+func checkFresh(r *http.Request, fresh string) error {
+	switch {
+	case fresh == "" || fresh == "false":
+		return nil
+	case fresh != "true":
+		return entra.Errorf(entra.Invalid, opAsk, "fresh=%s: want true or false", entra.Quote(fresh))
 	case r.Method != http.MethodPost:
-		return route.Ask{}, false, entra.Errorf(entra.Invalid, opAsk, "fresh=true: send it by POST, since it makes a new token")
+		return entra.Errorf(entra.Invalid, opAsk, "fresh=true: send it by POST, since it makes a new token")
 	}
-	return ask, true, nil
+	return nil
 }
 
 // parameters are what a token request says, by name. Each has one value, which

@@ -25,7 +25,7 @@ func TestWhatTheSourceIsAsked(t *testing.T) {
 		{"route", "route=one", entra.Request{Identity: "id-2", Tenant: tenant, Scope: single, Route: "one"}},
 		{"route of two scopes", "route=two", entra.Request{Identity: "id-1", Tenant: tenant, Scope: own, Route: "two"}},
 		{"route and path", "route=two&path=/api/machines", entra.Request{Identity: "id-1", Tenant: tenant, Scope: second, Route: "two"}},
-		{"identity", "scope=" + string(own) + "&identity=app_2.x-y", entra.Request{Identity: "id-2", Tenant: tenant, Scope: own}},
+		{"identity", "scope=" + string(own) + "&identity=app-2", entra.Request{Identity: "id-2", Tenant: tenant, Scope: own}},
 		{"tenant", "route=two&tenant=CUSTOMER.example", entra.Request{Identity: "id-1", Tenant: customer, Scope: own, Route: "two"}},
 		{"not fresh", "route=one&fresh=false", entra.Request{Identity: "id-2", Tenant: tenant, Scope: single, Route: "one"}},
 	} {
@@ -128,8 +128,6 @@ func TestRefusedInput(t *testing.T) {
 		{name: "foreign tenant", query: "route=one&tenant=foreign.example", want: "denied tenant foreign.example"},
 		{name: "unknown route", query: "route=none", want: `not_found route "none": no such route; there are: two, one, narrow`},
 		{name: "unknown identity", query: "route=one&identity=none", want: `not_found identity "none": no such identity`},
-		{name: "fresh by GET", query: "route=one&fresh=true", want: "invalid fresh=true: send it by POST"},
-		{name: "fresh, another word", method: "POST", body: "route=one&fresh=1", want: `invalid fresh="1": want true or false`},
 		{name: "fresh, empty", method: "POST", body: "route=one&fresh=", want: `invalid parameter fresh: empty`},
 		{name: "assertion", method: "POST", body: "route=one&assertion=canary", want: "invalid user assertion: no identity here acts on behalf of users"},
 		{name: "assertion in the query", query: "route=one&assertion=canary", want: "invalid user assertion"},
@@ -167,6 +165,21 @@ func TestRefusedInput(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestFreshIsForPOSTToken(t *testing.T) {
+	const claims = "invalid fresh: claims show the token that is held; ask /token for a fresh one"
+	for target, want := range map[string]string{
+		"/token?route=one&fresh=true":  "invalid fresh=true: send it by POST, since it makes a new token",
+		"/token?route=one&fresh=1":     `invalid fresh="1": want true or false`,
+		"/claims?route=one&fresh=true": claims,
+		"/claims?route=one&fresh=1":    claims,
+	} {
+		s := serve(t, issue)
+		if a := s.get(t, target); a.StatusCode != http.StatusTeapot || a.body != want || len(s.asked) > 0 {
+			t.Errorf("%s: got %d %s, want %q; the source was asked %+v", target, a.StatusCode, a.body, want, s.asked)
+		}
 	}
 }
 

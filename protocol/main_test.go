@@ -36,7 +36,7 @@ func jwt(signature string) string {
 }
 
 // table has the routes "two", whose host serves two APIs, "one" and "narrow",
-// which is restricted; and the identities "default" and "app_2.x-y".
+// which is restricted; and the identities "default" and "app-2".
 func table(tb testing.TB) *route.Table {
 	tb.Helper()
 	pattern, err := route.ParsePattern("/api/incidents/**")
@@ -49,11 +49,11 @@ func table(tb testing.TB) *route.Table {
 		Catalogue: new(defender.Catalogue),
 		Identities: []route.Identity{
 			{Name: "default", ID: "id-1", Tenant: tenant, Tenants: []entra.Tenant{customer}},
-			{Name: "app_2.x-y", ID: "id-2", Tenant: tenant},
+			{Name: "app-2", ID: "id-2", Tenant: tenant},
 		},
 		Routes: []route.Route{
 			two,
-			{Name: "one", Upstream: &url.URL{Scheme: "https", Host: "one.example", Path: "/base"}, Identity: "app_2.x-y", Scope: single},
+			{Name: "one", Upstream: &url.URL{Scheme: "https", Host: "one.example", Path: "/base"}, Identity: "app-2", Scope: single},
 			{
 				Name: "narrow", Upstream: &url.URL{Scheme: "https", Host: "narrow.example"}, Scope: narrow, Access: route.ReadOnly,
 				Allow: []route.Rule{{Methods: []string{"GET", "PATCH"}, Path: pattern}},

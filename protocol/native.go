@@ -29,12 +29,15 @@ type Native struct {
 // token alone where the first type that the caller accepts is text/plain.
 func (n Native) Token(w http.ResponseWriter, r *http.Request) {
 	ask, fresh, err := readAsk(w, r)
+	if err == nil {
+		err = checkFresh(r, fresh)
+	}
 	if err != nil {
 		n.WriteError(w, r, entra.AsError(err))
 		return
 	}
 	grant, tok, err := n.get(r, ask, entra.HandOut)
-	if err == nil && fresh {
+	if err == nil && fresh == "true" {
 		grant.Request.Rejected = tok.Access.Fingerprint()
 		tok, err = n.Source.Token(r.Context(), grant.Request)
 	}
@@ -44,17 +47,20 @@ func (n Native) Token(w http.ResponseWriter, r *http.Request) {
 	}
 	entra.TrailOf(r.Context()).TokenFP = tok.Access.Fingerprint()
 	if wantsText(r) {
-		writeAnswer(w, "text/plain; charset=utf-8", []byte(bearer(&tok)))
+		writeAnswer(w, "text/plain; charset=utf-8", tok.AppendAccess(nil))
 		return
 	}
-	room := len(bearer(&tok)) + 1024 // for the members beside it
+	room := len(tok.Header()[0]) + 1024 // for the members beside it
 	writeAnswer(w, "application/json", appendAnswer(make([]byte, 0, room), &grant, &tok, time.Now()))
 }
 
 // Claims answers GET /claims: what is in the token that the broker would use,
 // without the token.
 func (n Native) Claims(w http.ResponseWriter, r *http.Request) {
-	ask, _, err := readAsk(w, r)
+	ask, fresh, err := readAsk(w, r)
+	if err == nil && fresh != "" && fresh != "false" {
+		err = entra.Errorf(entra.Invalid, opAsk, "fresh: claims show the token that is held; ask /token for a fresh one")
+	}
 	if err != nil {
 		n.WriteError(w, r, entra.AsError(err))
 		return
@@ -130,9 +136,9 @@ func writeAnswer(w http.ResponseWriter, mediaType string, body []byte) {
 	_, _ = w.Write(body)                      // fails only when the caller left
 }
 
-// appendAnswer appends the token answer as one JSON object. Tenants and the
-// names of identities are letters, digits, dots, hyphens and underscores:
-// nothing in them needs escaping.
+// appendAnswer appends the token answer as one JSON object. Nothing in a tenant,
+// which is a GUID or a domain name, or in the name of an identity (see
+// [route.IsName]) needs escaping.
 func appendAnswer(b []byte, grant *route.Grant, tok *entra.Token, now time.Time) []byte {
 	b = append(b, '{')
 	b = tok.AppendMembers(b, now)
@@ -149,13 +155,27 @@ func appendAnswer(b []byte, grant *route.Grant, tok *entra.Token, now time.Time)
 	return append(b, "}\n"...)
 }
 
-// bearer is the token as it stands in its header.
-func bearer(tok *entra.Token) string { return strings.TrimPrefix(tok.Header()[0], "Bearer ") }
-
-// wantsText reports whether text/plain comes first in Accept. Weights are not
-// looked at; a list that begins with JSON, as many clients send, means JSON.
+// wantsText reports whether text/plain comes first in Accept, of what is
+// accepted at all. Other weights than 0 are not looked at; a list that begins
+// with JSON, as many clients send, means JSON.
 func wantsText(r *http.Request) bool {
-	first, _, _ := strings.Cut(r.Header.Get("Accept"), ",")
-	media, _, _ := strings.Cut(first, ";")
-	return strings.EqualFold(strings.TrimSpace(media), "text/plain")
+	for item := range strings.SplitSeq(r.Header.Get("Accept"), ",") {
+		media, parameters, _ := strings.Cut(item, ";")
+		if !weighsNothing(parameters) {
+			return strings.EqualFold(strings.TrimSpace(media), "text/plain")
+		}
+	}
+	return false
+}
+
+// weighsNothing reports whether there is a weight of 0 among the parameters:
+// not acceptable (RFC 9110 §12.4.2).
+func weighsNothing(parameters string) bool {
+	for parameter := range strings.SplitSeq(parameters, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(parameter), "=")
+		if weight, err := strconv.ParseFloat(value, 64); strings.EqualFold(name, "q") && err == nil {
+			return weight == 0
+		}
+	}
+	return false
 }

@@ -35,7 +35,7 @@ func TestTokenAnswer(t *testing.T) {
 	if got.ExpiresIn < 3540 || got.ExpiresIn > 3600 || got.ExpiresOn < before.Unix()+3600 || got.ExpiresOn > before.Unix()+3660 {
 		t.Errorf("got expires_in %d, expires_on %d at %d", got.ExpiresIn, got.ExpiresOn, before.Unix())
 	}
-	want := fmt.Sprintf(`{"access_token":%q,"token_type":"Bearer","scope":%q,"expires_in":%d,"expires_on":%d,"tenant":%q,"identity":"app_2.x-y"}`+"\n",
+	want := fmt.Sprintf(`{"access_token":%q,"token_type":"Bearer","scope":%q,"expires_in":%d,"expires_on":%d,"tenant":%q,"identity":"app-2"}`+"\n",
 		jwt("first"), single, got.ExpiresIn, got.ExpiresOn, tenant)
 	if diff := cmp.Diff(want, a.body); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -72,6 +72,11 @@ func TestTokenAsText(t *testing.T) {
 		"text/plain; charset=utf-8":         true,
 		" text/plain ,*/*":                  true,
 		"text/plain;q=0.9, application/xml": true,
+		"text/plain;q=0, application/json":  false,
+		"text/plain; Q=0.000":               false,
+		"text/plain;charset=utf-8;q=0, */*": false,
+		"application/json;q=0, text/plain":  true,
+		"text/plain;q=x":                    true, // no weight at all
 		"":                                  false,
 		"*/*":                               false,
 		"application/json":                  false,
@@ -159,7 +164,7 @@ func TestRoutes(t *testing.T) {
     {
       "name": "one",
       "upstream": "https://one.example/base",
-      "identity": "app_2.x-y",
+      "identity": "app-2",
       "scopes": [
         "https://single.example/.default"
       ],

@@ -58,7 +58,8 @@ func WriteError(w http.ResponseWriter, r *http.Request, e *entra.Error) {
 	if status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="tokenbroker"`) // RFC 9110 §15.5.2 wants one
 	}
-	if e.RetryAfter > 0 {
+	// Only here does waiting help; a refused credential has its pause for us alone.
+	if (e.Kind == entra.Throttled || e.Kind == entra.Unavailable) && e.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
 	}
 	w.WriteHeader(status)

@@ -32,7 +32,7 @@ func TestErrorsHaveTheShapeOfDefender(t *testing.T) {
 		{&entra.Error{Kind: entra.Unadmitted, Err: cause}, answer{401, "unadmitted", "", `Bearer realm="tokenbroker"`, body("BrokerUnadmitted", "why")}},
 		{&entra.Error{Kind: entra.Denied, Err: cause}, answer{403, "denied", "", "", body("BrokerDenied", "why")}},
 		{&entra.Error{Kind: entra.NotFound, Err: cause}, answer{404, "not_found", "", "", body("BrokerNotFound", "why")}},
-		{&entra.Error{Kind: entra.Misconfigured, Err: cause}, answer{500, "misconfigured", "", "", body("BrokerMisconfigured", "why")}},
+		{&entra.Error{Kind: entra.Misconfigured, Err: cause, RetryAfter: time.Minute}, answer{500, "misconfigured", "", "", body("BrokerMisconfigured", "why")}},
 		{&entra.Error{Kind: entra.Challenged, Err: cause}, answer{403, "challenged", "", "", body("BrokerChallenged", "why")}},
 		{&entra.Error{Kind: entra.Throttled, Err: cause, RetryAfter: time.Minute}, answer{503, "throttled", "60", "", body("BrokerThrottled", "why")}},
 		{&entra.Error{Kind: entra.Unavailable, Err: cause, RetryAfter: time.Millisecond}, answer{503, "unavailable", "1", "", body("BrokerUnavailable", "why")}},

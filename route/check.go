@@ -11,13 +11,14 @@ import (
 // place there.
 func fault(format string, args ...any) error { return entra.Errorf(entra.Invalid, "", format, args...) }
 
-const wantName = "a name is letters, digits, dots, hyphens and underscores, and starts with a letter or a digit"
+// WantName says what [IsName] wants, for the text of a fault.
+const WantName = "want a name of 1 to 63 letters a to z, digits and hyphens, the first no hyphen"
 
 // identityFaults says what is wrong with an identity, beside those before it.
 func (t *Table) identityFaults(i *Identity) []error {
 	switch {
-	case !isName(i.Name):
-		return []error{fault("identities: %s: %s", entra.Quote(i.Name), wantName)}
+	case !IsName(i.Name):
+		return []error{fault("identities: %s: %s", entra.Quote(i.Name), WantName)}
 	case t.identity(i.Name) != nil:
 		return []error{fault("identities.%s: two identities of this name", i.Name)}
 	}
@@ -27,8 +28,8 @@ func (t *Table) identityFaults(i *Identity) []error {
 // routeFaults says what is wrong with a route, beside those before it.
 func (t *Table) routeFaults(r *Route) (faults []error) {
 	switch {
-	case !isName(r.Name):
-		return []error{fault("routes: %s: %s", entra.Quote(r.Name), wantName)}
+	case !IsName(r.Name):
+		return []error{fault("routes: %s: %s", entra.Quote(r.Name), WantName)}
 	case t.route(r.Name) != nil:
 		return []error{fault("routes.%s: two routes of this name", r.Name)}
 	}
@@ -71,18 +72,18 @@ func (t *Table) routeFaults(r *Route) (faults []error) {
 	return faults
 }
 
-// isName holds a name to what can stand in a URL's path and a setting's name as
-// it is, and is never a dot segment.
-func isName(s string) bool {
+// IsName reports whether s can name a route or an identity. Such a name stands
+// in URLs, JSON, logs and metrics as it is, and could be a label of a DNS name.
+func IsName(s string) bool {
 	for i := range len(s) {
 		switch c := s[i]; {
-		case '0' <= c && c <= '9', 'a' <= c|0x20 && c|0x20 <= 'z':
-		case i > 0 && (c == '.' || c == '-' || c == '_'):
+		case '0' <= c && c <= '9', 'a' <= c && c <= 'z':
+		case i > 0 && c == '-':
 		default:
 			return false
 		}
 	}
-	return s != ""
+	return 1 <= len(s) && len(s) <= 63
 }
 
 // isMethod reports whether s is a method in upper case. Methods are

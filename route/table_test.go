@@ -41,9 +41,9 @@ func TestNewTableReportsAllFaultsAtOnce(t *testing.T) {
 	}
 	want := []string{
 		"identities.soc: two identities of this name",
-		`identities: "a/b": a name is letters, digits, dots, hyphens and underscores, and starts with a letter or a digit`,
-		`identities: "..": a name is letters, digits, dots, hyphens and underscores, and starts with a letter or a digit`,
-		`routes: "../x": a name is letters, digits, dots, hyphens and underscores, and starts with a letter or a digit`,
+		`identities: "a/b": want a name of 1 to 63 letters a to z, digits and hyphens, the first no hyphen`,
+		`identities: "..": want a name of 1 to 63 letters a to z, digits and hyphens, the first no hyphen`,
+		`routes: "../x": want a name of 1 to 63 letters a to z, digits and hyphens, the first no hyphen`,
 		"routes.nowhere.upstream: want https://host",
 		"routes.plain.upstream: want https://host",
 		"routes.user.upstream: want https://host",
@@ -60,6 +60,17 @@ func TestNewTableReportsAllFaultsAtOnce(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestNames(t *testing.T) {
+	for name, want := range map[string]bool{
+		"mde": true, "mde-legacy": true, "7": true, "a-": true, strings.Repeat("a", 63): true,
+		"": false, "-a": false, "Mde": false, "a_b": false, "a.b": false, "..": false, "a/b": false, `a"b`: false, "ä": false, strings.Repeat("a", 64): false,
+	} {
+		if got := route.IsName(name); got != want {
+			t.Errorf("%q is a name: %v, want %v", name, got, want)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"runtime"
@@ -64,14 +65,14 @@ func (s *Server) serve(m Mount) echo.HandlerFunc {
 		trail := &entra.Trail{RequestID: requestID(r)}
 		w.Header()[requestIDHeader] = []string{trail.RequestID}
 		r = r.WithContext(entra.WithTrail(r.Context(), trail))
+		s.inFlight.Add(1)
 		defer func() {
-			took, status := time.Since(start), w.Status
-			if left(w, trail) {
-				status = statusClientClosed
-			}
+			s.inFlight.Add(-1)
+			took, status := time.Since(start), ending(r.Context(), w, trail)
 			counts.observe(status, took, trail)
 			s.logAccess(r, m.Name, status, w.Size, took, trail)
 		}()
+		w.Writer = &download{ResponseWriter: w.Writer, conn: http.NewResponseController(w.Writer)}
 		defer s.receive(w, r).end()
 		defer s.survive(m, w, r)
 		s.handle(m, w, r)
@@ -87,6 +88,24 @@ func (s *Server) serve(m Mount) echo.HandlerFunc {
 // statusClientClosed is nginx's number for a caller that left before its
 // answer; it stands in logs and metrics and is never sent.
 const statusClientClosed = 499
+
+// ending returns the status for log and metrics, and puts right who is to
+// blame: whom the drain cut off did not leave. The 503 is never sent either.
+func ending(ctx context.Context, w *echo.Response, t *entra.Trail) int {
+	gone := left(w, t)
+	cut := t.Failure != nil && t.Failure.Kind == entra.Canceled && context.Cause(ctx) == errCutOff
+	if cut {
+		t.Failure = &entra.Error{Kind: entra.Unavailable, Op: "server.drain", Err: errCutOff}
+	}
+	switch {
+	case !gone:
+		return w.Status
+	case cut:
+		return http.StatusServiceUnavailable
+	default:
+		return statusClientClosed
+	}
+}
 
 // left reports whether the caller was gone before it got an answer.
 func left(w *echo.Response, t *entra.Trail) bool {

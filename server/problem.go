@@ -67,7 +67,8 @@ func writeProblem(w http.ResponseWriter, r *http.Request, status int, err *entra
 	if status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="tokenbroker"`) // RFC 9110 §11.6.1
 	}
-	if err.RetryAfter > 0 {
+	// Only here does waiting help; a refused credential has its pause for us alone.
+	if (err.Kind == entra.Throttled || err.Kind == entra.Unavailable) && err.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(err.RetryAfter.Seconds()))))
 	}
 	w.WriteHeader(status)

@@ -36,7 +36,7 @@ func TestProblemOfEveryKind(t *testing.T) {
 		if kind == entra.Canceled {
 			continue
 		}
-		w, trail := write(t, &entra.Error{Kind: kind, Err: errors.New("text for people")})
+		w, trail := write(t, &entra.Error{Kind: kind, RetryAfter: time.Minute, Err: errors.New("text for people")})
 		if w.Code != want[kind] {
 			t.Errorf("%s: got status %d, want %d", kind, w.Code, want[kind])
 		}
@@ -45,6 +45,9 @@ func TestProblemOfEveryKind(t *testing.T) {
 		}
 		if got := w.Header().Get("Cache-Control"); got != "no-store" {
 			t.Errorf("%s: got Cache-Control %q", kind, got)
+		}
+		if got := w.Header().Get("Retry-After") != ""; got != (w.Code == 503) {
+			t.Errorf("%s: with %d, Retry-After is there: %v", kind, w.Code, got)
 		}
 		if got := w.Header().Get("WWW-Authenticate") != ""; got != (w.Code == 401) {
 			t.Errorf("%s: with %d, WWW-Authenticate is there: %v", kind, w.Code, got)

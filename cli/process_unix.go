@@ -11,3 +11,6 @@ func keepPrivate() (restore func()) {
 	before := syscall.Umask(0o177)
 	return func() { syscall.Umask(before) }
 }
+
+// forbidCore sees to it that a crash leaves no file with what was in memory.
+func forbidCore() error { return syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}) }

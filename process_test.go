@@ -139,7 +139,8 @@ func (p *process) stop() (code int, err error) {
 		p.kill()
 		return 0, nil
 	}
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	// One that ends by an earlier signal is as good.
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return 0, err
 	}
 	select {

@@ -91,7 +91,7 @@ func New(next entra.Source, cfg Config) (*Cache, error) {
 //
 // A request with Claims or Rejected demands another token than the one held,
 // and waits for it. It gets the held one where that is another one than the
-// rejected already, or was fetched for the same demand under a minute ago; and
+// rejected already, or was fetched for such a demand under a minute ago; and
 // where fetching fails, unless there are Claims, which a token held does not meet.
 //
 // A caller that leaves gets [entra.Canceled] or [entra.Timeout]; what it
@@ -121,7 +121,7 @@ func (c *Cache) look(ctx context.Context, req entra.Request) (entra.Token, way, 
 		return e.token, hit, nil
 	case f.demanding():
 		token, how, err := c.wait(ctx, f)
-		if err != nil && f.claims == "" && e.usable(time.Now()) {
+		if err != nil && !f.challenged && e.usable(time.Now()) {
 			return e.token, stale, nil
 		}
 		return token, how, err

@@ -78,8 +78,23 @@ func TestDemandForAnotherToken(t *testing.T) {
 		}, 2},
 		{"the held one was fetched for other claims", func(b broker, _ *fake) {
 			b.want(claims("c", nobody), "t1")
+			time.Sleep(time.Minute)
 			b.want(claims("d", "t1"), "t2")
 			b.want(claims("d", "t0"), "t2")
+		}, 2},
+		{"claims that vary, once a minute", func(b broker, _ *fake) {
+			b.want(ask(xdr), "t1")
+			b.want(claims("c", "t1"), "t2")
+			for i := range 100 {
+				b.want(claims(string(rune('d'+i)), "t2"), "t2")
+			}
+		}, 2},
+		{"claims that vary and cannot be met share a back-off", func(b broker, f *fake) {
+			b.want(ask(xdr), "t1")
+			f.fails(failure(entra.Challenged))
+			for i := range 100 {
+				b.wantError(claims(string(rune('d'+i)), "t1"), entra.Challenged)
+			}
 		}, 2},
 		{"another one is held, without the claims", func(b broker, _ *fake) {
 			b.want(ask(xdr), "t1")

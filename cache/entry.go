@@ -71,7 +71,7 @@ func newEntry(f flight, token entra.Token, now time.Time) (*entry, error) {
 		key:         f.key,
 		token:       token,
 		fingerprint: token.Access.Fingerprint(),
-		claims:      f.claims,
+		claims:      f.req.Claims,
 		demanded:    f.demanding(),
 		fetched:     now,
 		soft:        softDeadline(&token, now, last),
@@ -101,8 +101,9 @@ func (e *entry) answers(f flight, now time.Time) bool {
 	switch {
 	case !f.demanding():
 		return now.Before(e.soft)
-	case f.claims != "" && f.claims != e.claims:
-		return false
+	case f.req.Claims != "" && f.req.Claims != e.claims:
+		// An upstream that varies its claims must not drive Entra.
+		return e.claims != "" && now.Sub(e.fetched) < pause
 	case f.req.Rejected != "" && f.req.Rejected != e.fingerprint:
 		return true // it is another one already
 	default:

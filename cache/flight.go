@@ -13,10 +13,11 @@ import (
 )
 
 // question is what the source is asked. Failures are remembered by it: a
-// refused claims challenge says nothing about the token without the claims.
+// refused claims challenge says nothing about the token without claims, but all
+// claims of a token share one back-off, since an upstream chooses them.
 type question struct {
-	key    entra.Key
-	claims string
+	key        entra.Key
+	challenged bool
 }
 
 // flight is a question on its way to the source, and the request that sends it.
@@ -26,16 +27,16 @@ type flight struct {
 }
 
 func flightOf(req entra.Request) flight {
-	return flight{question{req.Key(), req.Claims}, req}
+	return flight{question{req.Key(), req.Claims != ""}, req}
 }
 
 // demanding reports whether another token than the one held is wanted.
-func (f flight) demanding() bool { return f.claims != "" || f.req.Rejected != "" }
+func (f flight) demanding() bool { return f.challenged || f.req.Rejected != "" }
 
 // String names the flight for singleflight: callers with the same question who
 // reject the same token share it. Quoted, no two flights have the same name.
 func (f flight) String() string {
-	return fmt.Sprintf("%q %q %q %x %q %q", f.key.Identity, f.key.Tenant, f.key.Scope, f.key.Assertion, f.claims, f.req.Rejected)
+	return fmt.Sprintf("%q %q %q %x %q %q", f.key.Identity, f.key.Tenant, f.key.Scope, f.key.Assertion, f.req.Claims, f.req.Rejected)
 }
 
 // attrs names the token in a log.
@@ -191,7 +192,7 @@ func (c *Cache) failed(ctx context.Context, f flight, held *entry, err *entra.Er
 	t = t.next(err, remaining, now)
 	c.failures.Add(f.question, t)
 	err = t.report(now)
-	if remaining > 0 && f.claims == "" {
+	if remaining > 0 && !f.challenged {
 		attrs := append(f.attrs(), slog.Int("expires_in_s", int(remaining.Seconds())))
 		c.log.LogAttrs(ctx, slog.LevelWarn, "token refresh failed", append(attrs, failureAttrs(err)...)...)
 	}

@@ -115,7 +115,7 @@ func (c *Cache) Status() []Status {
 		}
 	}
 	for _, q := range c.failures.Keys() {
-		if t, ok := c.failures.Peek(q); ok && !t.over(now) && q.claims == "" && !ofUser(q.key) {
+		if t, ok := c.failures.Peek(q); ok && !t.over(now) && !q.challenged && !ofUser(q.key) {
 			s := all[q.key]
 			s.Identity, s.Tenant, s.Scope = q.key.Identity, q.key.Tenant, q.key.Scope
 			s.State, s.NextTry, s.Err = Failing, t.until, t.report(now)

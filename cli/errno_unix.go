@@ -6,8 +6,8 @@ import "syscall"
 
 // What the system says when an address cannot be had.
 const (
-	addrInUse          = syscall.EADDRINUSE
-	addrNotAvailable   = syscall.EADDRNOTAVAIL
-	familyNotSupported = syscall.EAFNOSUPPORT
-	connRefused        = syscall.ECONNREFUSED
+	errAddrInUse        = syscall.EADDRINUSE
+	errAddrNotAvailable = syscall.EADDRNOTAVAIL
+	errNoSuchFamily     = syscall.EAFNOSUPPORT
+	errConnRefused      = syscall.ECONNREFUSED
 )

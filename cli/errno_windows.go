@@ -6,8 +6,8 @@ import "syscall"
 // syscall has for these are numbers of its own, which no call returns. See
 // "Windows Sockets Error Codes", learn.microsoft.com/windows/win32/winsock/windows-sockets-error-codes-2.
 const (
-	addrInUse          = syscall.Errno(10048)
-	addrNotAvailable   = syscall.Errno(10049)
-	familyNotSupported = syscall.Errno(10047)
-	connRefused        = syscall.Errno(10061)
+	errAddrInUse        = syscall.Errno(10048)
+	errAddrNotAvailable = syscall.Errno(10049)
+	errNoSuchFamily     = syscall.Errno(10047)
+	errConnRefused      = syscall.Errno(10061)
 )

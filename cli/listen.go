@@ -24,7 +24,7 @@ func listen(ctx context.Context, address config.Address, mode fs.FileMode, logge
 	four, six, err := listenLoopback(ctx, address.Port)
 	// Port 0 means any: then both addresses get the same one, unless it is taken
 	// on the second.
-	for tries := 0; err != nil && address.Port == 0 && errors.Is(err, addrInUse) && tries < 10; tries++ {
+	for tries := 0; err != nil && address.Port == 0 && errors.Is(err, errAddrInUse) && tries < 10; tries++ {
 		four, six, err = listenLoopback(ctx, address.Port)
 	}
 	switch {
@@ -50,7 +50,7 @@ func listenLoopback(ctx context.Context, port uint16) (four, six net.Listener, e
 	switch {
 	case err == nil:
 		return four, six, nil
-	case noAddress, errors.Is(err, addrNotAvailable), errors.Is(err, familyNotSupported):
+	case noAddress, errors.Is(err, errAddrNotAvailable), errors.Is(err, errNoSuchFamily):
 		return four, nil, nil
 	}
 	return nil, nil, errors.Join(err, four.Close())
@@ -70,8 +70,8 @@ func loopback(host string, port uint16) string {
 func listenTCP(ctx context.Context, network, address string) (net.Listener, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, network, address)
 	switch {
-	case errors.Is(err, addrInUse):
-		return nil, entra.Errorf(entra.Misconfigured, "cli.listen", "address %s: taken by another program; stop it or choose another port (%w)", address, addrInUse)
+	case errors.Is(err, errAddrInUse):
+		return nil, entra.Errorf(entra.Misconfigured, "cli.listen", "address %s: taken by another program; stop it or choose another port (%w)", address, errAddrInUse)
 	case err != nil:
 		return nil, entra.Errorf(entra.Misconfigured, "cli.listen", "address %s: cannot listen: %w", address, err)
 	}
@@ -119,7 +119,7 @@ func clearSocket(ctx context.Context, path string) error {
 		return errors.Join(refuse("another program answers there; stop it or choose another path"), conn.Close())
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
-	case !errors.Is(err, connRefused):
+	case !errors.Is(err, errConnRefused):
 		return refuse("cannot tell whether a program answers there, choose another path: %w", err)
 	}
 	if err := os.Remove(path); err != nil {

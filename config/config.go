@@ -174,7 +174,7 @@ type Tokens struct {
 	// Whether callers may get tokens in hand at all. With `false` there is only the proxy.
 	HandOut bool `yaml:"hand_out" default:"true"`
 
-	// Scopes that are handed out beyond those of the unrestricted routes. A scope of a restricted route (`read-only`, `allow`, `deny`) is handed out only if it stands here: its token opens more than the route does.
+	// Scopes that are handed out beyond those of the unrestricted routes. A scope of a restricted route (`read-only`, `allow`, `deny`) is handed out only if it stands here: its token opens more than the route does. Of each identity only the scopes that a route uses with it; of the default identity all.
 	Scopes []entra.Scope `yaml:"scopes"`
 }
 

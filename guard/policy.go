@@ -47,7 +47,7 @@ func (p *Policy) Decide(_ Principal, req entra.Request) Decision {
 	switch {
 	case !p.HandOut:
 		return deny("tokens.hand_out", "tokens are not handed out here (tokens.hand_out is false); call through /proxy/<route>/")
-	case slices.Contains(p.Scopes, req.Scope):
+	case p.granted(req, users):
 		return allow("tokens.scopes")
 	case len(users) == 0:
 		return denyUnused(req.Scope)
@@ -68,10 +68,17 @@ func (p *Policy) decideInside(req entra.Request, users []*route.Route) Decision 
 			return allow("routes." + r.Name)
 		}
 	}
-	if req.Use == entra.Inspect && slices.Contains(p.Scopes, req.Scope) {
+	if req.Use == entra.Inspect && p.granted(req, users) {
 		return allow("tokens.scopes")
 	}
 	return denyUnused(req.Scope)
+}
+
+// granted reports whether tokens.scopes grants the request: a scope that it
+// lists, of an identity that a route uses it with, or of the default one. The
+// others are there for what their routes need.
+func (p *Policy) granted(req entra.Request, users []*route.Route) bool {
+	return slices.Contains(p.Scopes, req.Scope) && (len(users) > 0 || req.Identity == p.Table.DefaultIdentity())
 }
 
 func denyUnused(scope entra.Scope) Decision {

@@ -102,6 +102,8 @@ func TestDecide(t *testing.T) {
 		{name: "nearly the scope", routes: routes(full("a", xdr)), req: handOut("https://xdr.example/Incident.Read.All"), want: "no default"},
 		{name: "listed", routes: routes(full("a", xdr)), scopes: []entra.Scope{mde, extra}, req: handOut(extra), want: "tokens.scopes"},
 		{name: "listed beats restricted", routes: routes(readOnly("a", xdr)), scopes: []entra.Scope{xdr}, req: handOut(xdr), want: "tokens.scopes"},
+		{name: "listed, of an identity that no route uses it with", routes: routes(full("a", xdr)), scopes: []entra.Scope{extra}, req: by(other, handOut(extra)), want: "no default"},
+		{name: "listed, of an identity that a route uses it with", routes: routes(as("other", readOnly("b", extra))), scopes: []entra.Scope{extra}, req: by(other, handOut(extra)), want: "tokens.scopes"},
 		{name: "hand_out is off", routes: routes(full("a", xdr)), noHand: true, req: handOut(xdr), want: "no tokens.hand_out"},
 		{name: "hand_out beats listed", routes: routes(full("a", xdr)), noHand: true, scopes: []entra.Scope{xdr}, req: handOut(xdr), want: "no tokens.hand_out"},
 		// On a proxied call.

@@ -14,6 +14,7 @@ import (
 // by then the status has been sent, and the caller sees a broken stream.
 type answerBody struct {
 	io.ReadCloser
+	res      *http.Response // whose trailers are there when the body has been read
 	in       *http.Request
 	upstream string
 }
@@ -22,7 +23,11 @@ type answerBody struct {
 // goroutine, where the trail may be written.
 func (b *answerBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
+	switch err {
+	case nil:
+	case io.EOF:
+		stripAnswer(b.res.Trailer)
+	default:
 		ctx := b.in.Context()
 		entra.TrailOf(ctx).Failure = classify(ctx, b.upstream, err)
 	}

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	maxChallenges = 16       // of one header line; real ones hold one or two
-	maxClaims     = 16 << 10 // bytes of a challenge's claims, as sent
+	maxChallenges = 16      // of one header line; real ones hold one or two
+	maxClaims     = 4 << 10 // bytes of a challenge's claims, as sent; real ones hold some hundred
 )
 
 // challenge is one of RFC 9110 §11.3: a scheme, and either a token68 or

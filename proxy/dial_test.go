@@ -99,7 +99,8 @@ func TestUpstreamFailures(t *testing.T) {
 		}, 502, "upstream", "the connection broke off"},
 		{"hanging up", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, nil, 502, "upstream", "the connection broke off"},
 		{"not speaking HTTP", hijacked("canary: canary\r\n\r\n"), nil, 502, "upstream", "was no HTTP"},
-		{"switching protocols", hijacked("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"), nil, 502, "upstream", "switched protocols"},
+		{"switching protocols", hijacked("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"), nil, 502, "upstream", "status 101, which is no answer"},
+		{"a status that is none", hijacked("HTTP/1.1 099 Nought\r\nContent-Length: 0\r\n\r\n"), nil, 502, "upstream", "status 099, which is no answer"},
 		{"behind a proxy that refuses", nil, func(transport *http.Transport) {
 			transport.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse(refusing.URL) }
 		}, 502, "upstream", "answers CONNECT with 407"},

@@ -42,7 +42,9 @@ func (e *exchange) answer(res *http.Response) error {
 	trail := entra.TrailOf(ctx)
 	trail.Upstream = res.StatusCode
 	stripAnswer(res.Header)
-	res.Body = &answerBody{ReadCloser: res.Body, in: e.in, upstream: e.call.Route.Upstream.Host}
+	stripAnswer(res.Trailer)
+	confine(res.Header)
+	res.Body = &answerBody{ReadCloser: res.Body, res: res, in: e.in, upstream: e.call.Route.Upstream.Host}
 	if e.in.Host != "" && rewritesLinks(res) {
 		loosen(res.Header) // res.ContentLength stays: ReverseProxy takes it for a hint how to flush
 		l := &linker{origin: origin(e.in) + e.prefix, base: basePath(e.call.Route.Upstream), logger: e.cfg.Logger}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"mime"
 	"net/http"
 	"net/textproto"
 	"strings"
@@ -74,15 +75,28 @@ func isLocal(name string) bool {
 // of localhost.
 func stripAnswer(h http.Header) {
 	for name := range h {
-		switch name {
+		switch spelt := canonical(name); spelt {
 		case "Set-Cookie", "Set-Cookie2", "Alt-Svc", "Strict-Transport-Security", "Clear-Site-Data", "X-Request-Id":
 			delete(h, name)
 		default:
-			if hasAnyPrefix(canonical(name), "X-Token-Broker-") {
+			if hasAnyPrefix(spelt, "X-Token-Broker-") {
 				delete(h, name)
 			}
 		}
 	}
+}
+
+// confine keeps a page that the upstream sends from acting as one of ours: to
+// a browser it comes from the broker's own origin.
+func confine(h http.Header) {
+	media, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
+	switch media {
+	case "", "text/html", "application/xhtml+xml", "image/svg+xml", "text/xml", "application/xml": // what a browser renders
+	default:
+		return
+	}
+	h.Set("Content-Security-Policy", "sandbox")
+	h.Set("X-Content-Type-Options", "nosniff")
 }
 
 // canonical is the spelling that headers are compared in. Some servers read an

@@ -103,6 +103,45 @@ func TestProxyAnswersAsTheUpstreamDid(t *testing.T) {
 	}
 }
 
+func TestTrailersSpeakForTheUpstreamAlone(t *testing.T) {
+	up := upstream(t, func(w http.ResponseWriter, _ *http.Request) {
+		h := w.Header()
+		h.Set("Trailer", "X-Sum, Set-Cookie")
+		_, _ = io.WriteString(w, "a,b")
+		for _, name := range []string{"X-Sum", "Set-Cookie", http.TrailerPrefix + "X-Token-Broker-Error", http.TrailerPrefix + "X_Request_Id"} {
+			h.Set(name, "1")
+		}
+	})
+	res := start(t, up).call(t, "GET", "/proxy/defender/api/x", "")
+	for name := range res.trailer {
+		if name != "X-Sum" {
+			t.Errorf("trailer %s reached the caller", name)
+		}
+	}
+	if res.trailer.Get("X-Sum") != "1" {
+		t.Error("the upstream's own trailer is lost")
+	}
+}
+
+func TestPageOfTheUpstreamIsConfined(t *testing.T) {
+	for media, want := range map[string]string{
+		"text/html": "sandbox", "Text/HTML; charset=utf-8": "sandbox", "image/svg+xml": "sandbox", "": "sandbox",
+		"application/json": "", "text/csv": "", "application/octet-stream": "",
+	} {
+		up := upstream(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Content-Type"] = []string{media}
+			if media == "" {
+				w.Header()["Content-Type"] = nil
+			}
+			_, _ = io.WriteString(w, "<script>")
+		})
+		res := start(t, up).call(t, "GET", "/proxy/defender/api/x", "")
+		if got := res.header.Get("Content-Security-Policy"); got != want || (res.header.Get("X-Content-Type-Options") == "nosniff") != (want != "") {
+			t.Errorf("%q: policy %q, want %q", media, got, want)
+		}
+	}
+}
+
 // committing takes the first status for the final one, as echo's writer does.
 type committing struct {
 	http.ResponseWriter

@@ -120,8 +120,8 @@ func (l *linker) leave(ctx context.Context, link string) {
 		return
 	}
 	place := "not a URL"
-	if u, err := url.Parse(link); err == nil { // without query, fragment and user: any may be a secret
-		place = (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+	if u, err := url.Parse(link); err == nil { // the rest may hold what is nobody's business
+		place = u.Scheme + "://" + u.Host
 	}
 	l.logger.WarnContext(ctx, "paging link leads out of the route, left as it is", "link", entra.Quote(place))
 	l.logger = nil

@@ -16,7 +16,7 @@ import (
 const (
 	// maxReplay is how large a body may be to be kept for a second sending, in
 	// bytes. Queries and batches of indicators stay below it.
-	maxReplay = 1 << 20
+	maxReplay = 256 << 10
 
 	// A refused answer is read to its end, so that its connection can be used
 	// again, but no further and no longer than this.
@@ -109,10 +109,10 @@ func (t *transport) send(ctx context.Context, req *http.Request, tok entra.Token
 	if err != nil {
 		return nil, classify(ctx, host, err)
 	}
-	if res.StatusCode == http.StatusSwitchingProtocols {
-		// ReverseProxy would join the two connections, raw.
+	if res.StatusCode < http.StatusOK {
+		// 101: ReverseProxy would join the two connections, raw. Below 100: no status at all.
 		res.Body.Close()
-		return nil, entra.Errorf(entra.Upstream, "proxy.send", "upstream %s: switched protocols unasked", host)
+		return nil, entra.Errorf(entra.Upstream, "proxy.send", "upstream %s: answered with status %03d, which is no answer", host, res.StatusCode)
 	}
 	return res, nil
 }

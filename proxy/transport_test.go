@@ -39,7 +39,7 @@ func TestRefusedTokenIsReplacedAndTheRequestSentOnceMore(t *testing.T) {
 		first, second = "Bearer token-1 ", "Bearer token-2 "
 		claims        = `{"access_token":{"nbf":{"essential":true}}}`
 	)
-	large := strings.Repeat("x", 1<<20)
+	large := strings.Repeat("x", 256<<10)
 	fingerprint := entra.NewSecret("token-1").Fingerprint()
 	for _, tc := range []struct {
 		name, method, path, body string

@@ -2,6 +2,7 @@ package route
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 
 	"tokenbroker/entra"
@@ -59,7 +60,7 @@ func (t *Table) routeFaults(r *Route) (faults []error) {
 		for i, rule := range rules {
 			for _, m := range rule.Methods {
 				if !isMethod(m) {
-					add(fmt.Sprintf("%s[%d].methods", key, i), "%s: want a method in upper case, such as GET", entra.Quote(m))
+					add(fmt.Sprintf("%s[%d].methods", key, i), "%s: "+wantMethod, entra.Quote(m))
 				}
 			}
 			if rule.Path.text == "" {
@@ -86,14 +87,15 @@ func IsName(s string) bool {
 	return 1 <= len(s) && len(s) <= 63
 }
 
-// isMethod reports whether s is a method in upper case. Methods are
-// case-sensitive (RFC 9110 §9.1), but not every server holds to it: a rule for
-// PATCH must not be walked round by patch.
+// isMethod reports whether s is a method that rules can name. Others are
+// refused: to some servers MERGE is PATCH, and patch too (RFC 9110 §9.1 says
+// that case matters), and a rule for the one must not be walked round by the other.
 func isMethod(s string) bool {
-	for i := range len(s) {
-		if s[i] < 'A' || s[i] > 'Z' {
-			return false
-		}
+	switch s {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return true
 	}
-	return s != ""
+	return false
 }
+
+const wantMethod = "want GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS"

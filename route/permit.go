@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"tokenbroker/defender"
 	"tokenbroker/entra"
@@ -111,12 +112,12 @@ func (c *Call) evasion() string {
 // isRespelling reports whether segment i of a path that the catalogue does not
 // know could make another path of it. OData takes machines('id') for
 // machines/id, and ns.isolate for isolate; the Defender APIs take /api/v1.0 for
-// /api, and do not say what they take other versions for. Graph's paths start
-// with a version, which is as it should be.
+// /api, and do not say what they take other versions for; some servers take ｉ
+// for i. Graph's paths start with a version, which is as it should be.
 func isRespelling(i int, segment string) bool {
 	version, ok := strings.CutPrefix(segment, "v")
 	if ok && version != "" && strings.Trim(version, "0123456789.") == "" {
 		return i == 1
 	}
-	return strings.ContainsAny(segment, "().")
+	return strings.ContainsAny(segment, "().") || strings.ContainsFunc(segment, func(r rune) bool { return r >= utf8.RuneSelf })
 }

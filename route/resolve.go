@@ -34,7 +34,7 @@ func (t *Table) Resolve(target Target) (Call, error) {
 		return Call{}, err
 	}
 	if !isMethod(target.Method) {
-		return Call{}, entra.Errorf(entra.Invalid, "route.resolve", "method %s: want upper case, such as GET", entra.Quote(target.Method))
+		return Call{}, entra.Errorf(entra.Invalid, "route.resolve", "method %s: "+wantMethod, entra.Quote(target.Method))
 	}
 	path, err := ParsePath(target.Path)
 	if err != nil {

@@ -78,8 +78,8 @@ func TestResolveRefuses(t *testing.T) {
 		text   string
 	}{
 		{"an unknown route", route.Target{Route: "other", Method: "GET", Path: "/api/incidents"}, entra.NotFound, "there are: defender"},
-		{"a method in lower case", route.Target{Route: "defender", Method: "patch", Path: "/api/incidents/1"}, entra.Invalid, "upper case"},
-		{"no method", route.Target{Route: "defender", Path: "/api/incidents/1"}, entra.Invalid, "upper case"},
+		{"a method in lower case", route.Target{Route: "defender", Method: "patch", Path: "/api/incidents/1"}, entra.Invalid, "want GET, HEAD"},
+		{"no method", route.Target{Route: "defender", Path: "/api/incidents/1"}, entra.Invalid, "want GET, HEAD"},
 		{"a path that can be misread", route.Target{Route: "defender", Method: "GET", Path: "/api/../x"}, entra.Invalid, "dot segments"},
 		{"no path", route.Target{Route: "defender", Method: "GET"}, entra.Invalid, "leading slash"},
 		{"a malformed tenant", route.Target{Route: "defender", Tenant: "common", Method: "GET", Path: "/api/incidents"}, entra.Invalid, `tenant "common"`},

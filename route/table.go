@@ -115,6 +115,15 @@ func (t *Table) Identity(name string) (*Identity, error) {
 	return nil, entra.Errorf(entra.NotFound, "identity.find", "identity %s: no such identity; there are: %s", entra.Quote(name), t.identityNames())
 }
 
+// DefaultIdentity returns the id of the identity that is used where none is
+// named; none where several are configured and none of them is the default.
+func (t *Table) DefaultIdentity() entra.IdentityID {
+	if t.byDefault == nil {
+		return ""
+	}
+	return t.byDefault.ID
+}
+
 // UsersOf lists the open routes whose calls can need a token of that scope and
 // identity: whoever holds such a token can do all that they let through, and
 // what they refuse as well.

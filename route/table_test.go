@@ -53,8 +53,8 @@ func TestNewTableReportsAllFaultsAtOnce(t *testing.T) {
 		"routes.scopeless.scope: the catalogue does not know the upstream, so name the scope of its tokens",
 		`routes.stranger.identity: no identity "who"; there are: soc, soc, a/b, .., lab`,
 		"routes.anybody.identity: no identity is the default, so name one of: soc, soc, a/b, .., lab",
-		`routes.rules.allow[1].methods: "get": want a method in upper case, such as GET`,
-		`routes.rules.deny[0].methods: "": want a method in upper case, such as GET`,
+		`routes.rules.allow[1].methods: "get": want GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS`,
+		`routes.rules.deny[0].methods: "": want GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS`,
 		"routes.rules.deny[0].path: want a pattern, such as /api/incidents/**",
 		"routes.rules: two routes of this name",
 	}

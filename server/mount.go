@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime"
@@ -93,7 +94,7 @@ const statusClientClosed = 499
 // blame: whom the drain cut off did not leave. The 503 is never sent either.
 func ending(ctx context.Context, w *echo.Response, t *entra.Trail) int {
 	gone := left(w, t)
-	cut := t.Failure != nil && t.Failure.Kind == entra.Canceled && context.Cause(ctx) == errCutOff
+	cut := t.Failure != nil && t.Failure.Kind == entra.Canceled && errors.Is(context.Cause(ctx), errCutOff)
 	if cut {
 		t.Failure = &entra.Error{Kind: entra.Unavailable, Op: "server.drain", Err: errCutOff}
 	}
@@ -119,6 +120,10 @@ func (s *Server) handle(m Mount, w http.ResponseWriter, r *http.Request) {
 	if !m.Open {
 		who, err := s.cfg.Guard.Admit(r, m.Keys)
 		if err != nil {
+			if r.Body != http.NoBody {
+				// net/http would wait for the body before it answers.
+				w.Header().Set("Connection", "close")
+			}
 			m.WriteError(w, r, entra.AsError(err))
 			return
 		}

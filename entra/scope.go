@@ -97,7 +97,7 @@ func splitScope(s string) (resource, name string, ok bool) {
 		return "", "", false
 	}
 	resource, name = strings.TrimSuffix(s[:i], "/"), s[i+1:]
-	if name == "" {
+	if name == "" || strings.HasSuffix(resource, "/") {
 		return "", "", false
 	}
 	if guid := strings.ToLower(resource); isGUID(guid) {

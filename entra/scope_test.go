@@ -39,6 +39,7 @@ func TestParseScopeRefuses(t *testing.T) {
 		"http://api.security.microsoft.com/.default":       "want https://host/.default",
 		"https://user@api.security.microsoft.com/.default": "want https://host/.default",
 		"https://host.example/a/../.default":               "want https://host/.default",
+		"https://host.example///.default":                  "want https://host/.default",
 		"https://host.example/a//b/.default":               "want https://host/.default",
 		"https://host.example/%2e/.default":                "want https://host/.default",
 		"https://host.example/.default?x=1":                "want https://host/.default",
@@ -95,7 +96,7 @@ func TestScopeParts(t *testing.T) {
 func FuzzParseScope(f *testing.F) {
 	for _, seed := range []string{
 		"https://api.security.microsoft.com/.default", "05a65629-4c1b-48c1-a78b-804c4abdd4af/.default", "api://x/y",
-		"openid https://a.example//b", "https://[::1]/x", "https://a.example:443/x",
+		"openid https://a.example//b", "https://[::1]/x", "https://a.example:443/x", "https://0.A///0",
 	} {
 		f.Add(seed)
 	}

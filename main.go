@@ -19,8 +19,8 @@ func run() int {
 	// net/http has a logger for servers, but its client writes to the standard one
 	// what a peer sends unasked, byte for byte. That may be what we sent to it.
 	log.SetOutput(io.Discard)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	// Never stopped: another SIGTERM while we end must not make a failure of it.
+	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, func() { signal.Reset(os.Interrupt) }) // a second Ctrl-C ends what the first could not
 	return cli.Main(ctx, cli.System{Args: os.Args[1:], Env: os.Environ(), In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
 }

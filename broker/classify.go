@@ -43,7 +43,9 @@ func (x *exchange) classify(ctx context.Context, err error) *entra.Error {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return x.errorf(entra.Unavailable, "{authority} answered with more than a token: is a proxy in between?")
 	}
-	if isTimeout(err) {
+	// When the time is up the connection closes, and what the authority makes of
+	// that can win the race against the error: half an answer, or an empty one.
+	if isTimeout(err) || ctx.Err() != nil {
 		return x.errorf(entra.Unavailable, "{authority} did not answer in time: check the network and HTTPS_PROXY, or raise limits.entra_timeout")
 	}
 	if _, ok := errors.AsType[*url.Error](err); ok {

@@ -65,6 +65,11 @@ func (a *App) acquire(ctx context.Context, req *entra.Request, cred confidential
 	if req.Claims != "" {
 		options = append(options, confidential.WithClaims(req.Claims))
 	}
+	if a.HTTP.Timeout > 0 { // the same again, where classify can see it
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, a.HTTP.Timeout)
+		defer cancel()
+	}
 	result, err := client.AcquireTokenByCredential(x.in(ctx), x.scope.Names(), options...)
 	if err != nil {
 		return entra.Token{}, x.classify(ctx, err)

@@ -21,11 +21,13 @@ func remedy(number int) (entra.Kind, string) {
 	case 7000112:
 		return entra.Misconfigured, "app {client} is disabled in tenant {tenant}: enable its enterprise application"
 
-	// Workload identity.
-	case 700024:
+	// Certificate and workload identity.
+	case 700024, 1000502:
 		return entra.Misconfigured, "Entra takes {credential} for expired or not valid yet: is it renewed, and is the clock of this machine right?"
 	case 700027, 7000272:
-		return entra.Misconfigured, "Entra refuses the signature of {credential}: is its issuer's discovery document, or the certificate registered for app {client}, the current one?"
+		return entra.Misconfigured, "Entra refuses the signature of {credential} for app {client}: {unknown}"
+	case 50012, 700030:
+		return entra.Misconfigured, "Entra does not trust {credential}, or the subject in it, for app {client}: upload the certificate to the app, or send the chain of one that is trusted by its subject and issuer"
 	case 70021:
 		return entra.Misconfigured, "no federated credential of app {client} matches {credential}: compare all three, letter by letter"
 	case 700211:

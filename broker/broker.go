@@ -32,11 +32,16 @@ func (b *Broker) Token(ctx context.Context, req entra.Request) (entra.Token, err
 	if !ok {
 		return entra.Token{}, entra.Errorf(entra.Denied, "broker.token", "no admitted caller asks")
 	}
-	decision := b.policy.Decide(who, req)
-	trail := entra.TrailOf(ctx)
-	trail.Rule = decision.Rule
+	decision, trail := b.policy.Decide(who, guard.Ask{Request: req}), entra.TrailOf(ctx)
+	if !decision.Allowed || trail.Decision == "" { // a call was decided about before, by a rule that says more
+		decision.Note(trail)
+	}
 	if !decision.Allowed {
 		return entra.Token{}, decision.Err()
 	}
-	return b.next.Token(ctx, req)
+	tok, err := b.next.Token(ctx, req)
+	if err == nil {
+		trail.TokenFP = tok.Access.Fingerprint()
+	}
+	return tok, err
 }

@@ -3,32 +3,30 @@ package broker
 import (
 	"context"
 
-	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/confidential"
-
 	"tokenbroker/entra"
 )
 
-// Confidential is the source of an app that proves itself with a client
-// secret (RFC 6749 §4.4).
+// Confidential is the source of an app that acts as itself (RFC 6749 §4.4),
+// whichever its credential.
 type Confidential struct {
-	app    App
-	secret Credential
+	app        App
+	credential Credential
 }
 
-// NewConfidential makes the source. The secret is read at every exchange, so
-// that a rotation needs no restart.
-func NewConfidential(app App, secret Credential) (*Confidential, error) {
+// NewConfidential makes the source. The credential is read at every exchange,
+// so that a rotation needs no restart.
+func NewConfidential(app App, credential Credential) (*Confidential, error) {
 	if err := app.validate(); err != nil {
 		return nil, err
 	}
-	return &Confidential{app, secret}, nil
+	return &Confidential{app, credential}, nil
 }
 
 // Token gets a new token from the authority.
 func (c *Confidential) Token(ctx context.Context, req entra.Request) (entra.Token, error) {
-	cred, err := confidential.NewCredFromSecret(c.secret.Secret().Reveal())
+	proof, err := c.credential.proof()
 	if err != nil {
-		return entra.Token{}, entra.Errorf(entra.Misconfigured, opCredential, "%s: holds no secret", c.secret)
+		return entra.Token{}, err
 	}
-	return c.app.acquire(ctx, &req, cred, c.secret.String())
+	return c.app.acquire(ctx, &req, &proof)
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"tokenbroker/broker"
 	"tokenbroker/entra"
@@ -33,8 +34,6 @@ func TestSourcesWantAWholeApp(t *testing.T) {
 			tc.edit(&app)
 			_, err := broker.NewConfidential(app, env)
 			wantError(t, err, tc.kind, tc.says)
-			_, err = broker.NewFederated(app, new(broker.TokenFile))
-			wantError(t, err, tc.kind, tc.says)
 		})
 	}
 }
@@ -50,13 +49,30 @@ func TestSourcesPrintNoSecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var log bytes.Buffer
-	slog.New(slog.NewTextHandler(&log, nil)).Info("sources", "a", source, "b", newConfidential(t, app), "c", file)
-	for _, v := range []any{source, file, newConfidential(t, app)} {
-		fmt.Fprintf(&log, "%v %+v %#v %s %q", v, v, v, v, v)
+	own := newIdentity(t, 0, time.Hour)
+	token := projected(t, subject, "", time.Hour)
+	cert, err := openCertificate(t, t.TempDir(), own.certPEM(), own.keyPEM(), "canary", new(bytes.Buffer))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if strings.Contains(log.String(), "canary") {
-		t.Errorf("the secret shows: %s", log.String())
+	certified, err := broker.NewConfidential(app, cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	federated, err := broker.OpenTokenFile(secretFile(t, token), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	for _, v := range []any{source, file, newConfidential(t, app), certified, cert, federated} {
+		fmt.Fprintf(&log, "%v %+v %#v %s %q", v, v, v, v, v)
+		slog.New(slog.NewTextHandler(&log, nil)).Info("source", "v", v)
+		slog.New(slog.NewJSONHandler(&log, nil)).Info("source", "v", v)
+	}
+	for _, secret := range []string{"canary", token, own.key.D.String(), own.key.Primes[0].String(), fmt.Sprint(own.key.D.Bits())} {
+		if strings.Contains(log.String(), secret) {
+			t.Errorf("a secret shows: %s", log.String())
+		}
 	}
 }
 

@@ -117,11 +117,11 @@ func TestSecretFileIsReadAgain(t *testing.T) {
 		logs   string // the one line that is written at the change; empty: none
 	}{
 		{"as it was", func() {}, "first-canary", ""},
-		{"written again", func() { writeFile(t, path, "first-canary") }, "first-canary", ""},
-		{"rotated", func() { writeFile(t, path, "second-canary\n") }, "second-canary", "level=INFO msg=\"client secret read again\" file=" + path},
+		{"written again", func() { writeFile(t, path, "first-canary\n") }, "first-canary", ""},
+		{"rotated", func() { writeFile(t, path, "second-canary\n") }, "second-canary", "level=INFO msg=\"credential read again\" what=\"client secret\" file=" + path},
 		{"emptied", func() { writeFile(t, path, "") }, "second-canary", "is empty"},
-		{"gone", func() { _ = os.Remove(path) }, "second-canary", "level=WARN msg=\"client secret not read again, the one of before stays in use\""},
-		{"back", func() { writeFile(t, path, "second-canary") }, "second-canary", "level=INFO msg=\"client secret read again\""},
+		{"gone", func() { _ = os.Remove(path) }, "second-canary", "level=WARN msg=\"credential not read again, the one of before stays in use\" what=\"client secret\""},
+		{"back", func() { writeFile(t, path, "second-canary\n") }, "second-canary", "level=INFO msg=\"credential read again\""},
 		{"gone again", func() { _ = os.Remove(path) }, "second-canary", "does not exist"},
 		{"swapped by a link", func() { swap(t, path, "third-canary\n") }, "third-canary", "level=INFO"},
 		{"swapped again", func() { swap(t, path, "fourth-canary\n") }, "fourth-canary", "level=INFO"},

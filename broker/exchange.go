@@ -39,25 +39,24 @@ func (a *App) validate() error {
 	return nil
 }
 
-// acquire trades the app's credential for a token. source names the
-// credential in messages.
+// acquire trades the app's credential for a token.
 //
 // Each exchange has an MSAL client of its own, since ours is the only memory:
 // a client keeps every token it ever saw, without a bound, and answers from it
 // what is meant to be asked anew. It costs 2 µs, and no request: see
 // [pinned.discovery].
-func (a *App) acquire(ctx context.Context, req *entra.Request, cred confidential.Credential, source string) (entra.Token, error) {
+func (a *App) acquire(ctx context.Context, req *entra.Request, p *proof) (entra.Token, error) {
 	x := exchange{
 		id: requestID(ctx), authority: a.Authority, tenant: cmp.Or(req.Tenant, a.Tenant),
-		client: a.ClientID, scope: req.Scope, credential: source,
+		client: a.ClientID, scope: req.Scope, credential: p.name, unknown: p.unknown,
 	}
 	if err := x.validate(req); err != nil {
 		return entra.Token{}, err
 	}
-	client, err := confidential.New(x.authority.Tenant(x.tenant), x.client, cred,
+	client, err := confidential.New(x.authority.Tenant(x.tenant), x.client, p.credential, append(p.options,
 		confidential.WithHTTPClient(a.HTTP),
 		confidential.WithInstanceDiscovery(false),
-		confidential.WithAzureRegion("DisableMsalForceRegion")) // beats MSAL_FORCE_REGION
+		confidential.WithAzureRegion("DisableMsalForceRegion"))...) // beats MSAL_FORCE_REGION
 	if err != nil {
 		return entra.Token{}, x.errorf(entra.Internal, "MSAL makes no client of app {client} at {authority}")
 	}
@@ -92,7 +91,8 @@ type exchange struct {
 	tenant     entra.Tenant
 	client     string
 	scope      entra.Scope
-	credential string // where it comes from
+	credential string // what it is, and where it comes from
+	unknown    string // what to do where Entra does not know its key
 }
 
 type exchangeKey struct{}
@@ -126,7 +126,7 @@ func (x *exchange) validate(req *entra.Request) error {
 func (x *exchange) errorf(kind entra.Kind, text string) *entra.Error {
 	return entra.Errorf(kind, opExchange, "%s", strings.NewReplacer(
 		"{authority}", x.authority.Host(), "{tenant}", string(x.tenant), "{client}", x.client,
-		"{scope}", string(x.scope), "{credential}", x.credential,
+		"{scope}", string(x.scope), "{credential}", x.credential, "{unknown}", x.unknown,
 	).Replace(text))
 }
 

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +28,29 @@ func ClassifyBody(status int, body string) *entra.Error {
 		Resp: &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body))},
 		Err:  errors.New(body),
 	}))
+}
+
+// Secret is what the file holds now.
+func (f *SecretFile) Secret() entra.Secret {
+	secret, _ := f.now()
+	return secret
+}
+
+// ReadSet reads files of one generation.
+var ReadSet = readSet
+
+// ParsePair takes a key and its certificates out of the content of two files,
+// and returns the certificates.
+func ParsePair(file, keyFile []byte, password string) ([]*x509.Certificate, error) {
+	c := CertificateConfig{File: "file", Password: entra.NewSecret(password)}
+	if len(keyFile) > 0 {
+		c.KeyFile = "key-file"
+	}
+	pair, err := c.parse([][]byte{file, keyFile, nil})
+	if err != nil {
+		return nil, err
+	}
+	return pair.certificates(), nil
 }
 
 // FileFault is there for the one fault that no test run by root meets.

@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -27,18 +28,18 @@ func projected(t *testing.T, subject, audience string, lifetime time.Duration) s
 }
 
 // federated is the source of the world's app with a token file.
-func (w *world) federated(t *testing.T, path string) *broker.Federated {
+func (w *world) federated(t *testing.T, path string) *broker.Confidential {
 	t.Helper()
 	return newFederated(t, w.app(t), path)
 }
 
-func newFederated(t *testing.T, app broker.App, path string) *broker.Federated {
+func newFederated(t *testing.T, app broker.App, path string) *broker.Confidential {
 	t.Helper()
-	file, err := broker.OpenTokenFile(path)
+	file, err := broker.OpenTokenFile(path, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	source, err := broker.NewFederated(app, file)
+	source, err := broker.NewConfidential(app, file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +127,6 @@ func TestUntrustedProjectedTokenIsNamed(t *testing.T) {
 }
 
 func TestTokenFileHasToHoldAToken(t *testing.T) {
-	app := newWorld(t).app(t)
 	path := secretFile(t, "")
 	for name, tc := range map[string]struct{ content, says string }{
 		"empty":     {"", "file " + path + ": is empty"},
@@ -136,15 +136,53 @@ func TestTokenFileHasToHoldAToken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			writeFile(t, path, tc.content)
-			_, err := broker.OpenTokenFile(path)
+			_, err := broker.OpenTokenFile(path, slog.New(slog.DiscardHandler))
 			wantError(t, err, entra.Misconfigured, tc.says)
 		})
 	}
+}
 
-	// One that breaks later is named when it is needed.
-	writeFile(t, path, projected(t, subject, "", time.Hour))
-	source := newFederated(t, app, path)
-	writeFile(t, path, "canary")
-	_, err := source.Token(t.Context(), ask())
-	wantError(t, err, entra.Misconfigured, "opaque")
+func TestBrokenTokenFileIsNamedWhenItsTokenHasExpired(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.emulate(t)
+		writeFile(t, path, projected(t, subject, "", time.Hour))
+		source := w.federated(t, path)
+		writeFile(t, path, "canary")
+		if _, err := source.Token(t.Context(), ask()); err != nil {
+			t.Errorf("got %v, want the token of before used", err)
+		}
+		time.Sleep(time.Hour + 6*time.Minute)
+		_, err := source.Token(t.Context(), ask())
+		wantError(t, err, entra.Misconfigured, "workload identity token "+path+": token: opaque")
+	})
+}
+
+func TestRotatedIssuerKeyNeedsANewToken(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	rotated, err := entraemu.NewFederatedIssuer(issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		emulated := w.emulate(t)
+		writeFile(t, path, projected(t, subject, "", time.Hour))
+		source := w.federated(t, path)
+		if err := emulated.SetIssuerKeys(issuer, rotated.Issuer().Keys); err != nil {
+			t.Fatal(err)
+		}
+		_, err := source.Token(t.Context(), ask())
+		wantError(t, err, entra.Misconfigured, "Entra refuses the signature of workload identity token "+path+
+			` (issuer "`+issuer+`", subject "`+subject+`", audience "api://AzureADTokenExchange") for app `+client+": is its issuer's discovery document the current one?")
+		token, err := rotated.Token(subject, "", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, path, token)
+		if _, err := source.Token(t.Context(), ask()); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -161,10 +161,8 @@ func (s *Server) federatedKey(app *App, assertion *jwt.Token, claims *jwt.Regist
 		return nil, noFederatedSubject(claims.Subject)
 	}
 	kid, _ := assertion.Header["kid"].(string)
-	for _, issuer := range s.config.Issuers {
-		if issuer.URL == claims.Issuer && issuer.Keys[kid] != nil {
-			return issuer.Keys[kid], nil
-		}
+	if key := s.issuerKey(claims.Issuer, kid); key != nil {
+		return key, nil
 	}
 	return nil, noFederatedKey(kid, claims.Issuer)
 }

@@ -18,6 +18,8 @@
 package entraemu
 
 import (
+	"crypto/rsa"
+	"crypto/x509"
 	"maps"
 	"net/http"
 	"slices"
@@ -40,12 +42,13 @@ const (
 
 // Server is the fake, an [http.Handler] that is safe for concurrent use.
 type Server struct {
-	config Config // but for the apps: see below
+	config Config // but for the apps and the issuers: see below
 	key    *signingKey
 	mux    *http.ServeMux
 
-	mu      sync.Mutex           // guards everything below
-	apps    []App                // replaced, never written into: readers keep what they took
+	mu      sync.Mutex // guards everything below
+	apps    []App      // replaced, never written into: readers keep what they took
+	issuers []Issuer
 	used    map[string]time.Time // ids of the assertions accepted, until they expire
 	faults  Faults
 	changed chan struct{} // closed when the faults change
@@ -66,12 +69,12 @@ func New(config Config) (*Server, error) {
 		config.Lifetime = defaultLifetime
 	}
 	config.Tenants, config.Resources = slices.Clone(config.Tenants), slices.Clone(config.Resources)
-	config.Issuers = slices.Clone(config.Issuers)
 	s := &Server{
 		config:  config,
 		key:     key,
 		mux:     http.NewServeMux(),
 		apps:    slices.Clone(config.Apps),
+		issuers: slices.Clone(config.Issuers),
 		used:    map[string]time.Time{},
 		changed: make(chan struct{}),
 		stats:   newStats(),
@@ -107,6 +110,38 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // SetSecrets replaces the secrets of an app, in all its tenants.
 func (s *Server) SetSecrets(clientID string, secrets ...Secret) error {
 	return s.change(clientID, func(app *App) { app.Secrets = secrets })
+}
+
+// SetCertificates replaces the certificates that an app may sign with, in all
+// its tenants.
+func (s *Server) SetCertificates(clientID string, certs ...*x509.Certificate) error {
+	return s.change(clientID, func(app *App) { app.Certificates = certs })
+}
+
+// SetIssuerKeys replaces the keys, by their ids, that a federated issuer
+// publishes.
+func (s *Server) SetIssuerKeys(url string, keys map[string]*rsa.PublicKey) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, issuer := range s.issuers {
+		if issuer.URL == url {
+			s.issuers[i].Keys = maps.Clone(keys)
+			return nil
+		}
+	}
+	return entra.Errorf(entra.NotFound, "emulator.entra", "issuer %s: not one that is configured", entra.Quote(url))
+}
+
+// issuerKey returns a key of a federated issuer as it is now, or nil.
+func (s *Server) issuerKey(url, id string) *rsa.PublicKey {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, issuer := range s.issuers {
+		if issuer.URL == url {
+			return issuer.Keys[id]
+		}
+	}
+	return nil
 }
 
 // SetRoles replaces what an app is granted in a tenant for one resource, as an

@@ -1,10 +1,12 @@
 package entraemu_test
 
 import (
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -204,12 +206,75 @@ func TestSecretsCanBeRotated(t *testing.T) {
 	}
 	w.token(t, w.bySecret("client_secret", "next"))
 	for name, err := range map[string]error{
-		"secrets": w.SetSecrets(stranger, next),
-		"roles":   w.SetRoles(tenant, stranger, entraemu.XDR),
+		"secrets":      w.SetSecrets(stranger, next),
+		"certificates": w.SetCertificates(stranger),
+		"roles":        w.SetRoles(tenant, stranger, entraemu.XDR),
 	} {
 		if entra.KindOf(err) != entra.NotFound {
 			t.Errorf("%s of an unknown app: got %v", name, err)
 		}
+	}
+}
+
+func TestCertificatesCanBeRotated(t *testing.T) {
+	w := newWorld(t)
+	by := func(cert *x509.Certificate) url.Values {
+		w.cert = cert
+		return w.byAssertion(w.assertion().sign(t))
+	}
+	old, next := w.cert, certificate(t, clientKey(), time.Now().Add(time.Hour))
+	for _, step := range []struct {
+		registered []*x509.Certificate
+		good, bad  []*x509.Certificate
+	}{
+		{[]*x509.Certificate{old}, []*x509.Certificate{old}, []*x509.Certificate{next}},
+		{[]*x509.Certificate{old, next}, []*x509.Certificate{old, next}, nil},
+		{[]*x509.Certificate{next}, []*x509.Certificate{next}, []*x509.Certificate{old}},
+		{nil, nil, []*x509.Certificate{old, next}},
+	} {
+		if err := w.SetCertificates(client, step.registered...); err != nil {
+			t.Fatal(err)
+		}
+		for _, cert := range step.good {
+			w.token(t, by(cert))
+		}
+		for _, cert := range step.bad {
+			if e := parseError(t, w.post(t, "oauth2/v2.0/token", by(cert)).body); e.Codes[0] != 700027 {
+				t.Errorf("%d certificates: got %+v, want 700027", len(step.registered), e)
+			}
+		}
+	}
+}
+
+func TestIssuerKeysCanBeRotated(t *testing.T) {
+	w := newWorld(t)
+	by := func(issuer *entraemu.FederatedIssuer) url.Values {
+		token, err := issuer.Token(subject, "", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w.byAssertion(token)
+	}
+	w.token(t, by(cluster()))
+	keys := impostor().Issuer().Keys
+	if err := w.SetIssuerKeys(clusterID, keys); err != nil {
+		t.Fatal(err)
+	}
+	w.token(t, by(impostor()))
+	if e := parseError(t, w.post(t, "oauth2/v2.0/token", by(cluster())).body); e.Codes[0] != 7000272 {
+		t.Errorf("the old key: got %+v, want 7000272", e)
+	}
+	clear(keys)
+	w.token(t, by(impostor())) // the keys are the server's own
+	if err := w.SetIssuerKeys("https://stranger.example", nil); entra.KindOf(err) != entra.NotFound {
+		t.Errorf("keys of an unknown issuer: got %v", err)
+	}
+}
+
+func TestClientCertificateNamesItsFault(t *testing.T) {
+	now := time.Now()
+	if _, err := entraemu.NewClientCertificate(clientKey(), now, time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)); entra.KindOf(err) != entra.Invalid {
+		t.Errorf("a time that no certificate can hold: got %v", err)
 	}
 }
 

@@ -13,7 +13,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"math/big"
 	"net/http"
 	"net/url"
 	"strings"
@@ -67,15 +66,10 @@ func newIssuer() *entraemu.FederatedIssuer {
 	return issuer
 }
 
-// certificate makes one for the key that is valid from an hour ago until then.
+// certificate makes one for the key that is valid for a year until then.
 func certificate(tb testing.TB, key crypto.Signer, until time.Time) *x509.Certificate {
 	tb.Helper()
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: until}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
+	cert, err := entraemu.NewClientCertificate(key, until.Add(-365*24*time.Hour), until)
 	if err != nil {
 		tb.Fatal(err)
 	}

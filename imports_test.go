@@ -35,7 +35,10 @@ var mayImport = map[string][]string{
 	"protocol":          {"entra", "route"},
 	"server":            {"entra", "guard"},
 	"config":            {"entra", "defender", "route", "guard", "proxy"},
+	"setup":             {"entra", "defender"},
 	"emulator":          {"entra"},
+	"emulator/metadata": {"entra", "emulator/entra"},
+	"emulator/vault":    {"entra"},
 	"emulator/entra":    {"entra", "emulator"},
 	"emulator/defender": {"entra", "defender", "emulator"},
 }
@@ -51,6 +54,8 @@ var ownedBy = map[string]string{
 	"golang.org/x/sync/singleflight":                             "cache",
 	"github.com/AzureAD/microsoft-authentication-library-for-go": "broker",
 	"github.com/Azure/azure-sdk-for-go":                          "broker",
+	"software.sslmate.com/src/go-pkcs12":                         "broker",
+	"github.com/fsnotify/fsnotify":                               "config",
 	"net/http/httputil":                                          "proxy",
 	"github.com/labstack":                                        "server",
 	"github.com/prometheus/client_golang":                        "server",
@@ -60,6 +65,7 @@ var ownedBy = map[string]string{
 
 	"github.com/google/go-cmp":        onlyTests,
 	"github.com/rogpeppe/go-internal": onlyTests,
+	"github.com/hashicorp/hcl":        onlyTests,
 	"go.uber.org/goleak":              onlyTests,
 	"pgregory.net/rapid":              onlyTests,
 }

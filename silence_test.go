@@ -46,7 +46,7 @@ func (e *ear) successes() {
 	e.open("/healthz")
 	for _, path := range []string{
 		"/proxy/defender/api/incidents", "/proxy/defender/api/machines?$top=1", "/proxy/cluster/api/incidents?$top=1",
-		"/proxy/graph/v1.0/security/incidents", "/proxy/defender/api/incidents?code=" + url.QueryEscape(callerKey),
+		"/proxy/graph/v1.0/security/incidents", "/proxy/defender/api/incidents?code=" + url.QueryEscape(wrongKey),
 		"/proxy/defender/api/machines?$top=1&sig=" + url.QueryEscape(signature),
 	} {
 		e.get(200, path)
@@ -76,6 +76,8 @@ func (e *ear) badCallers() {
 		e.ask(401, call{url: path, header: http.Header{"X-Broker-Key": {}, "Authorization": {
 			"Basic " + base64.StdEncoding.EncodeToString([]byte("caller:"+callerKey)),
 		}}})
+		e.get(403, path+query(path)+"code="+url.QueryEscape(callerKey))
+		e.with(403, path, "Cookie", "key="+url.QueryEscape(callerKey))
 		e.with(403, path, "Host", "evil.example")
 		e.with(403, path, "Origin", "https://evil.example")
 		e.with(403, path, "X-Forwarded-For", "127.0.0.1")
@@ -98,11 +100,23 @@ func (e *ear) badCallers() {
 	e.heard["answer to no HTTP"] = said.String()
 }
 
+// query is what stands before a further parameter.
+func query(path string) string {
+	if strings.Contains(path, "?") {
+		return "&"
+	}
+	return "?"
+}
+
 // badQuestions have secrets where none belong.
 func (e *ear) badQuestions() {
 	for _, name := range []string{"key", "code", "secret", "client_secret", "access_token", "assertion", "client_assertion", "sig"} {
 		for _, value := range []string{callerKey, wrongKey, clientSecret, e.jwt, e.world.federate, signature} {
-			e.get(400, "/token?route=defender&"+name+"="+url.QueryEscape(value))
+			want := 400
+			if value == callerKey || name == "client_secret" { // where a key would be read by others
+				want = 403
+			}
+			e.get(want, "/token?route=defender&"+name+"="+url.QueryEscape(value))
 			e.ask(400, call{url: "/token", body: "route=defender&" + name + "=" + url.QueryEscape(value)})
 		}
 	}

@@ -13,7 +13,6 @@ import (
 
 	"tokenbroker/defender"
 	"tokenbroker/entra"
-	"tokenbroker/guard"
 	"tokenbroker/route"
 )
 
@@ -37,9 +36,9 @@ func newCheck(sys System) *cobra.Command {
 		defer app.close(cmd.Context())
 		verdicts := app.verdicts(cmd.Context(), *live)
 		if *output == "json" {
-			err = writeJSON(sys.Out, map[string]any{"routes": verdicts, "warnings": app.cfg.Warnings})
+			err = writeJSON(sys.Out, map[string]any{"routes": verdicts, "callers": app.grants(), "warnings": app.warnings()})
 		} else {
-			err = writeVerdicts(sys.Out, verdicts, app.cfg.Warnings)
+			err = app.writeCheck(sys.Out, verdicts)
 		}
 		if err == nil && app.failed(verdicts) {
 			return exitError(exitFailed)
@@ -57,7 +56,7 @@ type verdict struct {
 	Tenant      entra.Tenant `json:"tenant"`
 	Scope       entra.Scope  `json:"scope"`
 	Access      string       `json:"access"`
-	HandsOut    bool         `json:"hands_out"` // whether /token gives this scope's token to callers
+	HandsOut    bool         `json:"hands_out"` // whether /token gives this scope's token to any caller
 	Optional    bool         `json:"optional"`
 	Audience    string       `json:"aud,omitempty"`
 	Permissions []string     `json:"permissions,omitempty"` // roles or scp
@@ -74,14 +73,14 @@ func (a *app) verdicts(ctx context.Context, live bool) []verdict {
 				Route: r.Name, Upstream: r.Upstream.String(), Identity: r.Identity, Scope: scope,
 				Access: accessText(r), Optional: r.Optional, Verdict: "valid",
 			}
-			grant, err := a.table.ResolveToken(route.Ask{Scope: scope, Identity: r.Identity})
+			granted, err := a.table.ResolveToken(route.Ask{Scope: scope, Identity: r.Identity})
 			if err != nil {
 				v.fail(err)
 			} else {
-				v.Tenant = grant.Request.Tenant
-				v.HandsOut = a.policy.Decide(guard.Principal{Name: guard.Local}, grant.Request).Allowed
+				v.Tenant = granted.Request.Tenant
+				v.HandsOut = slices.ContainsFunc(a.grants(), func(g grant) bool { return g.Route == r.Name && g.Scope == scope && g.HandedOut })
 				if live {
-					a.live(ctx, &v, r, grant.Request)
+					a.live(ctx, &v, r, granted.Request)
 				}
 			}
 			all = append(all, v)
@@ -114,8 +113,10 @@ func (a *app) live(ctx context.Context, v *verdict, r *route.Route, req entra.Re
 		total++
 		if len(defender.Missing(&e, &jwt.Claims)) == 0 {
 			opened++
-			if a.letsThrough(r, &e) {
-				through++
+			if call, err := a.table.Resolve(target(r, &e)); err == nil {
+				if _, err := call.Permitted(); err == nil {
+					through++
+				}
 			}
 		}
 	}
@@ -133,13 +134,6 @@ func (a *app) live(ctx context.Context, v *verdict, r *route.Route, req entra.Re
 	default:
 		v.Verdict = fmt.Sprintf("works; opens %d of %d endpoints", opened, total)
 	}
-}
-
-// letsThrough reports whether the route lets callers reach the endpoint.
-func (a *app) letsThrough(r *route.Route, e *defender.Endpoint) bool {
-	path := strings.NewReplacer("{", "", "}", "").Replace(e.Path) // an id by the name of its placeholder
-	call, err := a.table.Resolve(route.Target{Route: r.Name, Method: e.Method, Path: path})
-	return err == nil && a.policy.Permit(guard.Principal{Name: guard.Local}, &call).Allowed
 }
 
 func (v *verdict) fail(err error) {
@@ -169,7 +163,7 @@ func (a *app) failed(verdicts []verdict) bool {
 	return false
 }
 
-func writeVerdicts(w io.Writer, verdicts []verdict, warnings []string) error {
+func (a *app) writeCheck(w io.Writer, verdicts []verdict) error {
 	rows := [][]string{{"ROUTE", "SCOPE", "IDENTITY", "ACCESS", "HANDED OUT", "AUDIENCE", "EXPIRES", "VERDICT"}}
 	permissions := [][]string{}
 	for _, v := range verdicts {
@@ -191,10 +185,19 @@ func writeVerdicts(w io.Writer, verdicts []verdict, warnings []string) error {
 	for _, line := range permissions {
 		fmt.Fprintf(w, "\n%s has for %s\n%s\n", line[0], line[1], line[2])
 	}
-	for _, warning := range warnings {
+	fmt.Fprintln(w)
+	if err := writeGrants(w, a.grants()); err != nil {
+		return err
+	}
+	for _, warning := range a.warnings() {
 		fmt.Fprintf(w, "\nwarning: %s\n", warning)
 	}
 	return nil
+}
+
+// warnings are those of the configuration, and of rules that do nothing.
+func (a *app) warnings() []string {
+	return slices.Concat(a.cfg.Warnings, a.table.Idle())
 }
 
 func yesNo(b bool) string {

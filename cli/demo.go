@@ -15,6 +15,7 @@ import (
 	"tokenbroker/config"
 	"tokenbroker/defender"
 	"tokenbroker/entra"
+	"tokenbroker/guard"
 )
 
 func newDemo(sys System) *cobra.Command {
@@ -71,15 +72,15 @@ func (d demo) run(ctx context.Context, sys System) error {
 	}
 	log := newLogWriter(sys.Err)
 	defer log.Close()
-	var around surroundings
+	around := surroundings{catalogue: catalogue, logger: newLogger(log, cfg.Log)}
 	if d.key != "" { // a toy, which a key file would refuse
-		around.keys = func() []entra.Secret { return []entra.Secret{entra.NewSecret(d.key)} }
+		around.keys = guard.NewKeyring(map[string][]entra.Secret{guard.Local: {entra.NewSecret(d.key)}})
 	}
-	app, err := build(cfg, catalogue, newLogger(log, cfg.Log), around)
+	app, err := build(cfg, around)
 	if err != nil {
 		return err
 	}
-	return app.serve(ctx, log, func(at addresses) { _ = d.announce(sys, at, fake, filepath.Join(dir, "ca.pem")) })
+	return app.serve(ctx, log, nil, func(at addresses) { _ = d.announce(sys, at, fake, filepath.Join(dir, "ca.pem")) })
 }
 
 // configure writes what a user would: a configuration and the files that it

@@ -1,19 +1,47 @@
 package cli
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
-	"log/slog"
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"tokenbroker/broker"
 	"tokenbroker/config"
 	"tokenbroker/entra"
 	"tokenbroker/guard"
 )
+
+// heldFile is what was read from files, and is read again when they change.
+type heldFile struct {
+	paths    []string
+	reload   func() (changed bool)
+	identity entra.IdentityID // whose credential it is; empty: nobody's
+}
+
+// hold notes what is read from files.
+func (a *app) hold(identity entra.IdentityID, reload func() bool, paths ...string) {
+	paths = slices.DeleteFunc(paths, func(path string) bool { return path == "" })
+	a.files = append(a.files, heldFile{paths, reload, identity})
+}
+
+// readAgain reads what is held from the files that have changed; of none
+// given, from all. An identity whose credential is another one now is asked for
+// by the next caller, whatever failed before.
+func (a *app) readAgain(changed ...string) {
+	for _, f := range a.files {
+		concerned := len(changed) == 0 || slices.ContainsFunc(f.paths, func(path string) bool { return slices.Contains(changed, path) })
+		if concerned && f.reload() && f.identity != "" {
+			a.cache.Forgive(f.identity)
+		}
+	}
+}
 
 // fileFaults says what is wrong with the files that a faulty configuration
 // names, so that all is reported at once. Nil stands for a configuration of
@@ -22,69 +50,173 @@ func fileFaults(cfg *config.Config) error {
 	if cfg == nil {
 		return nil
 	}
-	silent := slog.New(slog.DiscardHandler)
+	a := &app{cfg: cfg, logger: newLogger(io.Discard, cfg.Log)}
 	_, rootsErr := readRoots(cfg.CAFile)
-	_, keysErr := callerKeys(cfg, silent)
+	keysErr := a.openKeys(nil)
 	errs := []error{rootsErr, keysErr}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Identities)) {
 		if c := cfg.Identities[name].Credential; c.File != "" || c.TokenFile != "" {
-			_, err := openCredential(name, c, silent)
+			_, err := a.openCredential(name)
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// openCredential reads an identity's credential and returns what makes its
-// flow.
-func openCredential(name string, c config.Credential, logger *slog.Logger) (newFlow func(broker.App) (entra.Source, error), err error) {
-	var secret broker.Credential
-	switch {
-	case c.Kind == config.WorkloadIdentity:
-		file, err := broker.OpenTokenFile(c.TokenFile)
+// openCredentials reads the identities' credentials.
+func (a *app) openCredentials() (map[string]broker.Credential, error) {
+	all := map[string]broker.Credential{}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(a.cfg.Identities)) {
+		credential, err := a.openCredential(name)
 		if err != nil {
-			return nil, atPath("identities."+name+".credential", err)
+			errs = append(errs, err)
+			continue
 		}
-		return func(app broker.App) (entra.Source, error) { return broker.NewFederated(app, file) }, nil
-	case c.File != "":
-		secret, err = broker.OpenSecretFile(c.File, logger)
-	default:
-		secret, err = broker.NewSecretEnv(c.Env, c.Secret)
+		all[name] = credential
 	}
+	return all, errors.Join(errs...)
+}
+
+func (a *app) openCredential(name string) (broker.Credential, error) {
+	identity := a.cfg.Identities[name]
+	id, c := identity.ID(a.cfg.Authority), identity.Credential
+	credential, err := a.open(id, c)
 	if err != nil {
 		return nil, atPath("identities."+name+".credential", err)
 	}
-	return func(app broker.App) (entra.Source, error) { return broker.NewConfidential(app, secret) }, nil
+	return credential, nil
 }
 
-func callerKeys(cfg *config.Config, logger *slog.Logger) (func() []entra.Secret, error) {
-	if cfg.CallerKeyFile == "" {
-		return nil, nil
+func (a *app) open(id entra.IdentityID, c config.Credential) (broker.Credential, error) {
+	switch {
+	case c.Kind == config.WorkloadIdentity:
+		file, err := broker.OpenTokenFile(c.TokenFile, a.logger.Logger)
+		if err == nil {
+			a.hold(id, file.Reload, c.TokenFile)
+		}
+		return file, err
+	case c.Kind == config.Certificate:
+		file, err := broker.OpenCertificate(broker.CertificateConfig{
+			File: c.File, KeyFile: c.KeyFile, PasswordFile: c.PasswordFile, Password: c.Password, SendChain: c.SendChain,
+		}, a.logger.Logger)
+		if err == nil {
+			a.hold(id, file.Reload, c.File, c.KeyFile, c.PasswordFile)
+		}
+		return file, err
+	case c.File != "":
+		file, err := broker.OpenSecretFile(c.File, a.logger.Logger)
+		if err == nil {
+			a.hold(id, file.Reload, c.File)
+		}
+		return file, err
+	default:
+		return broker.NewSecretEnv(c.Env, c.Secret)
 	}
-	file, err := guard.OpenKeyFile(cfg.CallerKeyFile, logger)
-	if err != nil {
-		return nil, atPath("caller_key_file", err)
-	}
-	return file.Keys, nil
 }
+
+// openKeys reads the callers' keys and makes the guard that knows them.
+func (a *app) openKeys(keys *guard.Keyring) error {
+	cfg := guard.Config{Keys: keys, UIDs: map[int]string{}, Hosts: listenerHosts(a.cfg)}
+	var files []guard.KeyFile
+	var settings []string // that name the files
+	if path := a.cfg.CallerKeyFile; path != "" {
+		files, settings = append(files, guard.KeyFile{Caller: guard.Local, Path: path}), append(settings, "caller_key_file")
+	}
+	for i, c := range a.cfg.Callers {
+		if c.KeyFile != "" {
+			files, settings = append(files, guard.KeyFile{Caller: c.Name, Path: c.KeyFile}), append(settings, fmt.Sprintf("callers[%d].key_file", i))
+		}
+		if c.UID.Set {
+			cfg.UIDs[c.UID.Number] = c.Name
+		}
+		cfg.Anonymous = cfg.Anonymous || c.Name == guard.Anonymous
+	}
+	if cfg.Keys == nil && len(files) > 0 {
+		var err error
+		if cfg.Keys, err = guard.OpenKeyring(a.logger.Logger, files...); err != nil {
+			return keyFaults(err, files, settings)
+		}
+		var paths []string
+		for _, file := range files {
+			paths = append(paths, file.Path)
+		}
+		a.hold("", cfg.Keys.Reload, paths...)
+	}
+	a.guard = guard.New(cfg)
+	return nil
+}
+
+// keyFaults puts the setting before each fault of a key file. The fault begins
+// with the file's path.
+func keyFaults(err error, files []guard.KeyFile, settings []string) error {
+	all := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		all = joined.Unwrap()
+	}
+	for i, fault := range all {
+		for j, file := range files {
+			if strings.HasPrefix(entra.AsError(fault).Message(), file.Path+": ") {
+				all[i] = atPath(settings[j], fault)
+				break
+			}
+		}
+	}
+	return errors.Join(all...)
+}
+
+// listenerHosts are the names that the listeners go by in a Host header.
+func listenerHosts(cfg *config.Config) []string {
+	var hosts []string
+	for _, l := range cfg.Listen.Callers {
+		if host := l.Address.Host; host != "" {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts
+}
+
+// policyCallers are the named callers as policy has them.
+func policyCallers(cfg *config.Config) []guard.Caller {
+	var callers []guard.Caller
+	for _, c := range cfg.Callers {
+		var tenants []entra.Tenant
+		for _, tenant := range c.Tenants {
+			tenants = append(tenants, entra.Tenant(tenant))
+		}
+		callers = append(callers, guard.Caller{
+			Name: c.Name, Routes: c.Routes, Scopes: c.Scopes, Tenants: tenants, Identities: c.Identities, Access: c.Access,
+		})
+	}
+	return callers
+}
+
+// roots are the certificates that the authority and the upstreams are trusted by.
+type roots struct {
+	pool *x509.CertPool // nil: the system's
+	sum  [sha256.Size]byte
+}
+
+// same reports whether both were made from the same file.
+func (r *roots) same(other *roots) bool { return r.sum == other.sum }
 
 // readRoots adds the certificates of a file to the system's.
-func readRoots(path string) (*x509.CertPool, error) {
+func readRoots(path string) (*roots, error) {
 	if path == "" {
-		return nil, nil
+		return new(roots), nil
 	}
 	pem, err := readSmall(path)
 	if err != nil {
 		return nil, atPath("ca_file", err)
 	}
-	roots, err := x509.SystemCertPool()
+	pool, err := x509.SystemCertPool()
 	if err != nil {
-		roots = x509.NewCertPool()
+		pool = x509.NewCertPool()
 	}
-	if !roots.AppendCertsFromPEM(pem) {
+	if !pool.AppendCertsFromPEM(pem) {
 		return nil, entra.Errorf(entra.Invalid, "", "ca_file: %s holds no PEM certificate", path)
 	}
-	return roots, nil
+	return &roots{pool, sha256.Sum256(pem)}, nil
 }
 
 // maxSmall bounds a file of keys or certificates, in bytes. The system's own

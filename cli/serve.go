@@ -2,14 +2,11 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"net"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
-
-	"tokenbroker/server"
 )
 
 func newServe(sys System) *cobra.Command {
@@ -22,98 +19,47 @@ func newServe(sys System) *cobra.Command {
 	}
 	file := configFlag(cmd, sys)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		signal.Ignore(syscall.SIGHUP) // credentials and keys are read again without it
 		log := newLogWriter(sys.Err)
 		defer log.Close()
+		reload := newReloader(sys, *file)
+		defer reload.close()
 		app, err := load(sys, *file, log)
 		if err != nil {
 			return err
 		}
-		for _, note := range app.cfg.Notes {
-			app.logger.Debug("configuration", "note", note)
-		}
-		for _, warning := range app.cfg.Warnings {
-			app.logger.Warn("configuration", "warning", warning)
-		}
-		return app.serve(cmd.Context(), log, nil)
+		app.logWarnings()
+		return app.serve(cmd.Context(), log, reload, nil)
 	}
 	return cmd
 }
 
-// addresses are where a broker listens, for those who have to find it.
-type addresses struct {
-	Callers []string // host:port, or unix:/path
-	Ops     string
-}
-
 // serve listens, then answers until ctx ends and the requests in flight have
-// ended. It calls ready, if not nil, once callers are answered.
-func (a *app) serve(ctx context.Context, log *logWriter, ready func(addresses)) error {
-	defer a.close(ctx)
+// ended. It calls ready, if not nil, once callers are answered. A reloader, if
+// not nil, brings in what changes meanwhile.
+func (a *app) serve(ctx context.Context, log *logWriter, r *reloader, ready func(addresses)) error {
 	signal.Ignore(syscall.SIGPIPE) // that the log's reader went away does not end the broker
 	if err := forbidCore(); err != nil {
 		a.logger.Warn("a crash could leave a core file with secrets in it", "err", err)
 	}
-	srv := a.newServer(log)
-	callers, ops, at, err := a.listen(ctx, srv)
+	audit, err := openAudit(a.cfg.Audit, a.logger.Logger)
 	if err != nil {
+		a.close(ctx)
 		return err
 	}
-	a.warm(ctx)
-	a.logger.Info("serving", "version", versionText(), "callers", at.Callers, "ops", at.Ops)
-	if ready != nil {
-		ready(at)
+	defer audit.Close()
+	s := newService(a, log, audit, r)
+	if r == nil {
+		return s.run(ctx, a, ready)
 	}
-	return srv.Serve(ctx, callers, ops...)
-}
-
-func (a *app) newServer(log *logWriter) *server.Server {
-	return server.New(server.Config{
-		Guard:             a.guard,
-		Logger:            a.logger,
-		Status:            func() any { return a.status() },
-		Counters:          counters(a.cache, log),
-		ReadHeaderTimeout: a.cfg.Limits.ReadHeaderTimeout,
-		ReadTimeout:       a.cfg.Limits.ReadTimeout,
-		Grace:             a.cfg.Limits.Grace,
+	r.service, r.audit = s, audit
+	var reloading sync.WaitGroup
+	defer reloading.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	return s.run(ctx, a, func(at addresses) {
+		reloading.Go(func() { r.run(ctx) })
+		if ready != nil {
+			ready(at)
+		}
 	})
-}
-
-// listen opens every listener, or none.
-func (a *app) listen(ctx context.Context, srv *server.Server) (callers []server.Listener, ops []net.Listener, at addresses, err error) {
-	defer func() {
-		if err != nil {
-			for _, l := range callers {
-				err = errors.Join(err, l.Close())
-			}
-		}
-	}()
-	everything := srv.Handler(a.mounts(srv)...)
-	for _, entry := range a.cfg.Listen.Callers {
-		handler := everything
-		if entry.Route != "" {
-			handler = srv.Handler(a.routeMount(entry.Route))
-		}
-		opened, err := listen(ctx, entry.Address, entry.Mode, a.logger)
-		if err != nil {
-			return callers, nil, at, atPath("listen.callers", err)
-		}
-		for _, l := range opened {
-			callers = append(callers, server.Listener{Listener: l, Handler: handler})
-			at.Callers = append(at.Callers, addressOf(l))
-		}
-	}
-	opened, err := listen(ctx, a.cfg.Listen.Ops, 0, a.logger)
-	if err != nil {
-		return callers, nil, at, atPath("listen.ops", err)
-	}
-	at.Ops = addressOf(opened[0])
-	return callers, opened, at, nil
-}
-
-func addressOf(l net.Listener) string {
-	if l.Addr().Network() == "unix" {
-		return "unix:" + l.Addr().String()
-	}
-	return l.Addr().String()
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tokenbroker/broker"
 	"tokenbroker/entra"
 	"tokenbroker/guard"
 	"tokenbroker/route"
@@ -32,7 +33,7 @@ func newToken(sys System) *cobra.Command {
 	flags.BoolVar(&want.fresh, "fresh", false, "a new token, at most once a minute")
 	direct := flags.Bool("direct", false, "get it from Entra here and now, with the credential of the configuration")
 	file := configFlag(cmd, sys)
-	broker := clientFlags(cmd, sys)
+	running := clientFlags(cmd, sys)
 	output := outputFlag(cmd, "json", "token", "header", "az", "exec-credential")
 	cmd.MarkFlagsOneRequired("scope", "route")
 	cmd.MarkFlagsMutuallyExclusive("scope", "route")
@@ -43,7 +44,7 @@ func newToken(sys System) *cobra.Command {
 		if *direct {
 			answer, err = want.direct(cmd.Context(), sys, *file)
 		} else {
-			err = broker.post(cmd.Context(), "/token", want.form(), &answer)
+			err = running.post(cmd.Context(), "/token", want.form(), &answer)
 		}
 		if err != nil {
 			return err
@@ -92,7 +93,11 @@ func (t tokenWanted) direct(ctx context.Context, sys System, file string) (token
 	if err != nil {
 		return tokenAnswer{}, err
 	}
-	tok, err := app.broker.Token(guard.WithPrincipal(ctx, guard.Principal{Name: guard.Local, Via: "direct"}), grant.Request)
+	// Who has the configuration and its credentials is no caller with a name,
+	// and is held to what the routes let through.
+	policy := guard.NewPolicy(guard.PolicyConfig{Table: app.table, HandOut: app.cfg.Tokens.HandOut, Scopes: app.cfg.Tokens.Scopes})
+	who := guard.Principal{Name: guard.Local, Via: "direct"}
+	tok, err := broker.New(app.cache, policy).Token(guard.WithPrincipal(ctx, who), grant.Request)
 	if err != nil {
 		return tokenAnswer{}, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -29,18 +28,24 @@ import (
 // app is the broker of one configuration, its sources nested:
 //
 //	broker (policy) → cache (memory) → mux (by identity) → a flow (MSAL)
+//
+// Cache and mux are handed on from one configuration to the next.
 type app struct {
 	cfg       *config.Config
-	logger    *slog.Logger
+	logger    logger
 	catalogue *defender.Catalogue
 	table     *route.Table
 	policy    *guard.Policy
 	cache     *cache.Cache
+	mux       *broker.Mux
+	flows     broker.Flows
 	broker    *broker.Broker
 	guard     *guard.Guard
 	proxy     *proxy.Proxy
+	roots     *roots
 	entra     *http.Client    // MSAL's
 	upstreams *http.Transport // the proxy's
+	files     []heldFile      // what is read again when it changes
 }
 
 // configFlag adds --config.
@@ -66,95 +71,132 @@ func load(sys System, file string, log io.Writer) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := config.Load(config.Options{Catalogue: catalogue, File: file, Env: settingsOf(sys.Env)})
+	cfg, err := readConfig(sys, catalogue, file)
 	if err != nil {
-		return nil, errors.Join(err, fileFaults(cfg))
+		return nil, err
 	}
-	return build(cfg, catalogue, newLogger(log, cfg.Log), surroundings{})
+	return build(cfg, surroundings{catalogue: catalogue, logger: newLogger(log, cfg.Log)})
 }
 
-// surroundings replace what a broker otherwise has from the system and from
-// its configuration. The zero value replaces nothing.
+// readConfig reads and checks the configuration, and of a faulty one the files
+// that it names too, so that all that is wrong is said at once.
+func readConfig(sys System, catalogue *defender.Catalogue, file string) (*config.Config, error) {
+	cfg, err := config.Load(config.Options{Catalogue: catalogue, File: file, Env: settingsOf(sys.Env)})
+	if err != nil {
+		return cfg, errors.Join(err, fileFaults(cfg))
+	}
+	return cfg, nil
+}
+
+// surroundings are what a broker has beside its configuration.
 type surroundings struct {
-	dial func(ctx context.Context, network, address string) (net.Conn, error)
-	keys func() []entra.Secret // the caller keys
+	catalogue *defender.Catalogue
+	logger    logger
+	before    *app                                                                 // the broker of the configuration before, of which it keeps what still fits; nil: none
+	dial      func(ctx context.Context, network, address string) (net.Conn, error) // nil: the network
+	keys      *guard.Keyring                                                       // nil: the configuration's
 }
 
 // build nests the sources. It reads every file that the configuration names,
 // reports all that is wrong at once, and asks nobody anything yet.
-func build(cfg *config.Config, catalogue *defender.Catalogue, logger *slog.Logger, around surroundings) (*app, error) {
-	a := &app{cfg: cfg, logger: logger, catalogue: catalogue, table: cfg.Table}
-	roots, rootsErr := readRoots(cfg.CAFile)
-	a.entra = broker.NewClient(broker.ClientConfig{
-		Authority: cfg.Authority, Roots: roots, Timeout: cfg.Limits.EntraTimeout, DialContext: around.dial,
-	})
-	flows, flowsErr := a.flows()
-	keys, keysErr := around.keys, error(nil)
-	if keys == nil {
-		keys, keysErr = callerKeys(cfg, logger)
-	}
-	if err := errors.Join(rootsErr, flowsErr, keysErr); err != nil {
+func build(cfg *config.Config, around surroundings) (*app, error) {
+	a := &app{cfg: cfg, logger: around.logger, catalogue: around.catalogue, table: cfg.Table}
+	var rootsErr error
+	a.roots, rootsErr = readRoots(cfg.CAFile)
+	credentials, credentialsErr := a.openCredentials()
+	keysErr := a.openKeys(around.keys)
+	if err := errors.Join(rootsErr, credentialsErr, keysErr); err != nil {
 		return nil, err
 	}
-	var err error
-	if a.cache, err = cache.New(flows, cache.Config{Size: cfg.Cache.Size, FillTimeout: cfg.Limits.EntraTimeout, Logger: logger}); err != nil {
+	a.connect(around)
+	if err := a.makeFlows(credentials); err != nil {
 		return nil, err
 	}
-	a.policy = &guard.Policy{Table: a.table, HandOut: cfg.Tokens.HandOut, Scopes: cfg.Tokens.Scopes}
+	if err := a.remember(around.before); err != nil {
+		return nil, err
+	}
+	a.policy = guard.NewPolicy(guard.PolicyConfig{Table: a.table, HandOut: cfg.Tokens.HandOut, Scopes: cfg.Tokens.Scopes, Callers: policyCallers(cfg)})
 	a.broker = broker.New(a.cache, a.policy)
-	a.guard = guard.New(guard.Config{Keys: keys, Hosts: listenerHosts(cfg)})
-	a.upstreams = proxy.NewTransport(proxy.TransportConfig{
-		Roots: roots, ResponseHeaderTimeout: cfg.Limits.ResponseHeaderTimeout, DialContext: around.dial,
-	})
+	var err error
 	a.proxy, err = proxy.New(proxy.Config{
-		Resolve:        a.table.Resolve,
+		Resolve:        a.resolve,
 		Permit:         a.permit,
 		Source:         a.broker,
 		Transport:      a.upstreams,
 		MaxRequestBody: int64(cfg.Limits.RequestBody),
-		Logger:         logger,
+		Logger:         a.logger.Logger,
 	})
 	return a, err
+}
+
+// connect makes the clients of the authority and of the upstreams, or keeps
+// those of before, with their connections.
+func (a *app) connect(around surroundings) {
+	limits := a.cfg.Limits
+	if old := around.before; old != nil && a.roots.same(old.roots) {
+		if a.cfg.Authority == old.cfg.Authority && limits.EntraTimeout == old.cfg.Limits.EntraTimeout {
+			a.entra = old.entra
+		}
+		if limits.ResponseHeaderTimeout == old.cfg.Limits.ResponseHeaderTimeout {
+			a.upstreams = old.upstreams
+		}
+	}
+	if a.entra == nil {
+		a.entra = broker.NewClient(broker.ClientConfig{
+			Authority: a.cfg.Authority, Roots: a.roots.pool, Timeout: limits.EntraTimeout, DialContext: around.dial,
+		})
+	}
+	if a.upstreams == nil {
+		a.upstreams = proxy.NewTransport(proxy.TransportConfig{
+			Roots: a.roots.pool, ResponseHeaderTimeout: limits.ResponseHeaderTimeout, DialContext: around.dial,
+		})
+	}
+}
+
+// makeFlows makes the source of each identity.
+func (a *app) makeFlows(credentials map[string]broker.Credential) error {
+	a.flows = broker.Flows{}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(credentials)) {
+		identity := a.cfg.Identities[name]
+		flow, err := broker.NewConfidential(broker.App{Authority: a.cfg.Authority, Tenant: identity.Tenant, ClientID: identity.ClientID, HTTP: a.entra}, credentials[name])
+		if err != nil {
+			errs = append(errs, atPath("identities."+name, err))
+			continue
+		}
+		a.flows[identity.ID(a.cfg.Authority)] = flow
+	}
+	return errors.Join(errs...)
+}
+
+// remember takes the tokens of the broker before, or begins without any.
+func (a *app) remember(before *app) (err error) {
+	if before != nil {
+		a.mux, a.cache = before.mux, before.cache
+		return nil
+	}
+	a.mux = broker.NewMux(a.flows)
+	a.cache, err = cache.New(a.mux, cache.Config{Size: a.cfg.Cache.Size, FillTimeout: a.cfg.Limits.EntraTimeout, Logger: a.logger.Logger})
+	return err
+}
+
+// visible is the table that exists for the caller.
+func (a *app) visible(ctx context.Context) *route.Table {
+	who, _ := guard.PrincipalOf(ctx)
+	return a.policy.Table(who)
+}
+
+// resolve resolves a call by what exists for the caller.
+func (a *app) resolve(ctx context.Context, target route.Target) (route.Call, error) {
+	return a.visible(ctx).Resolve(target)
 }
 
 // permit is policy by route, endpoint and method, for the proxy.
 func (a *app) permit(ctx context.Context, call *route.Call) error {
 	who, _ := guard.PrincipalOf(ctx)
-	decision := a.policy.Permit(who, call)
-	entra.TrailOf(ctx).Rule = decision.Rule
+	decision := a.policy.Decide(who, guard.AskOf(call))
+	decision.Note(entra.TrailOf(ctx))
 	return decision.Err()
-}
-
-// flows makes the source of each identity.
-func (a *app) flows() (broker.Mux, error) {
-	mux := broker.Mux{}
-	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(a.cfg.Identities)) {
-		identity := a.cfg.Identities[name]
-		newFlow, err := openCredential(name, identity.Credential, a.logger)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		flow, err := newFlow(broker.App{Authority: a.cfg.Authority, Tenant: identity.Tenant, ClientID: identity.ClientID, HTTP: a.entra})
-		if err != nil {
-			errs = append(errs, atPath("identities."+name, err))
-			continue
-		}
-		mux[identity.ID(a.cfg.Authority)] = flow
-	}
-	return mux, errors.Join(errs...)
-}
-
-// listenerHosts are the names that the listeners go by in a Host header.
-func listenerHosts(cfg *config.Config) []string {
-	var hosts []string
-	for _, l := range cfg.Listen.Callers {
-		if host := l.Address.Host; host != "" {
-			hosts = append(hosts, host)
-		}
-	}
-	return hosts
 }
 
 // warm asks for the tokens of the routes that the configuration names, so that
@@ -176,13 +218,17 @@ func (a *app) warm(ctx context.Context) {
 
 // mounts are the paths of a callers' listener.
 func (a *app) mounts(srv *server.Server) []server.Mount {
-	native := protocol.Native{Table: a.table, Source: a.broker, WriteError: server.WriteProblem}
+	native := protocol.Native{Table: a.visible, Source: a.broker, WriteError: server.WriteProblem}
 	own := func(name, path string, handler http.HandlerFunc, methods ...string) server.Mount {
 		return server.Mount{Name: name, Path: path, Methods: methods, Handler: handler, Keys: guard.HeaderKeys, WriteError: server.WriteProblem}
 	}
+	audited := func(m server.Mount) server.Mount {
+		m.Audited = true
+		return m
+	}
 	return []server.Mount{
-		{Name: "proxy", Path: "/proxy/*", Handler: a.proxy, Keys: guard.HeaderKeys, WriteError: proxy.WriteError},
-		own("token", "/token", native.Token, http.MethodGet, http.MethodPost),
+		{Name: "proxy", Path: "/proxy/*", Handler: a.proxy, Keys: guard.HeaderKeys, WriteError: proxy.WriteError, Audited: true},
+		audited(own("token", "/token", native.Token, http.MethodGet, http.MethodPost)),
 		own("claims", "/claims", native.Claims, http.MethodGet),
 		own("routes", "/routes", native.Routes, http.MethodGet),
 		{Name: "healthz", Path: "/healthz", Methods: []string{http.MethodGet}, Handler: srv.Healthz(), WriteError: server.WriteProblem, Open: true},
@@ -191,7 +237,7 @@ func (a *app) mounts(srv *server.Server) []server.Mount {
 
 // routeMount is the one mount of a listener that stands for a route.
 func (a *app) routeMount(name string) server.Mount {
-	return server.Mount{Name: "proxy", Path: "/*", Handler: a.proxy.ForRoute(name), Keys: guard.HeaderKeys, WriteError: proxy.WriteError}
+	return server.Mount{Name: "proxy", Path: "/*", Handler: a.proxy.ForRoute(name), Keys: guard.HeaderKeys, WriteError: proxy.WriteError, Audited: true}
 }
 
 // close lets go of connections and of what runs behind.

@@ -133,11 +133,13 @@ identities:
 	cfg, err := config.Load(config.Options{Catalogue: catalogue(w.t), File: file})
 	must(w.t, err)
 	logs := new(logBuffer)
-	app, err := build(cfg, catalogue(w.t), newLogger(logs, cfg.Log), surroundings{dial: w.network.DialContext})
+	app, err := build(cfg, surroundings{catalogue: catalogue(w.t), logger: newLogger(logs, cfg.Log), dial: w.network.DialContext})
 	must(w.t, err)
 	w.t.Cleanup(func() { app.close(context.WithoutCancel(w.t.Context())) })
-	srv := app.newServer(new(logWriter))
-	return &running{app: app, t: w.t, handler: srv.Handler(app.mounts(srv)...), probes: srv.Ops(), logs: logs}
+	s := newService(app, new(logWriter), nil, nil)
+	s.doors = []door{{}}
+	s.inForce = app
+	return &running{app: app, t: w.t, handler: s.handlers(app)[0], probes: s.srv.Ops(), logs: logs}
 }
 
 // call sends a request as a local program would and returns the whole answer.

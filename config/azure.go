@@ -17,15 +17,17 @@ const (
 	azureTenant      = "AZURE_TENANT_ID"
 	azureClient      = "AZURE_CLIENT_ID"
 	azureToken       = "AZURE_FEDERATED_TOKEN_FILE"
-	azureSecret      = "AZURE_CLIENT_SECRET" //nolint:gosec // the name of a variable
 	azureCertificate = "AZURE_CLIENT_CERTIFICATE_PATH"
+	azurePassword    = "AZURE_CLIENT_CERTIFICATE_PASSWORD" //nolint:gosec // the name of a variable
+	azureChain       = "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN"
+	azureSecret      = "AZURE_CLIENT_SECRET" //nolint:gosec // the name of a variable
 	azureAuthority   = "AZURE_AUTHORITY_HOST"
 )
 
 // azureSet lists which of these variables are set, and not named by an identity
 // as the one with its secret.
 func (l *loader) azureSet() []string {
-	all := []string{azureTenant, azureClient, azureToken, azureSecret, azureCertificate, azureAuthority}
+	all := []string{azureTenant, azureClient, azureToken, azureCertificate, azurePassword, azureChain, azureSecret, azureAuthority}
 	for _, id := range l.cfg.Identities {
 		all = slices.DeleteFunc(all, func(name string) bool { return name == id.Credential.Env })
 	}
@@ -44,58 +46,90 @@ func (l *loader) chooseIdentities() {
 		l.warn(strings.Join(set, ", ") + ": ignored, since the configuration file has identities")
 	case inFile:
 	case len(set) == 0:
-		l.faults.add("identities", "none; name one in a configuration file, or set %s, %s and either %s or %s",
-			azureTenant, azureClient, azureToken, azureSecret)
+		l.faults.add("identities", "none; name one in a configuration file, or set %s, %s and one of %s",
+			azureTenant, azureClient, strings.Join(azureCredentials(), ", "))
 	default:
 		l.azureIdentity()
 	}
 }
 
+// azureCredentials lists the variables that name a credential.
+func azureCredentials() []string { return []string{azureToken, azureCertificate, azureSecret} }
+
 // azureIdentity makes the identity named default from the variables.
-//
-// Where the variables name two credentials, the Azure SDKs take the first of
-// a list. Here that is a fault: the webhook gives its token file to every
-// container of a labelled Pod, so neither order would be what is always meant.
 func (l *loader) azureIdentity() {
 	var id Identity
 	const path = "identities." + defaultName
-	from := func(name, key string) string {
-		l.faults.origins[join(path, key)] = origin{name: name}
-		return l.env[name]
-	}
-	text := func(setting any, name, key string) {
-		if _, err := setText(setting, from(name, key)); err != nil {
-			l.faults.add(join(path, key), "%s", message(err))
-		}
-	}
-	text(&id.Tenant, azureTenant, "tenant")
-	text(&id.ClientID, azureClient, "client_id")
-
-	credential, token, secret := &id.Credential, l.env[azureToken], l.env[azureSecret]
-	switch {
-	case l.env[azureCertificate] != "":
-		from(azureCertificate, "credential")
-		l.faults.add(join(path, "credential"), "certificates are not in this version; unset it and use %s or %s", azureToken, azureSecret)
-	case token != "" && secret != "":
-		from(azureSecret, "credential")
-		l.faults.add(join(path, "credential"), "%s is set as well; unset one, or say in identities which one is meant", azureToken)
-	case token != "":
-		credential.Kind = WorkloadIdentity
-		text(&credential.TokenFile, azureToken, "credential.token_file")
-	case secret != "":
-		credential.Kind, credential.Env = ClientSecret, azureSecret
-		from(azureSecret, "credential.env")
-	default:
-		l.faults.add(join(path, "credential"), "none; set %s or %s (managed identity is not in this version)", azureToken, azureSecret)
-	}
+	l.azureText(&id.Tenant, azureTenant, join(path, "tenant"))
+	l.azureText(&id.ClientID, azureClient, join(path, "client_id"))
+	l.azureCredential(&id.Credential, join(path, "credential"))
 	l.cfg.Identities = map[string]Identity{defaultName: id}
 
 	if host := l.env[azureAuthority]; host != "" && l.cfg.Authority == "" {
-		l.faults.origins["authority"] = origin{name: azureAuthority}
-		authority, err := entra.ParseAuthority(host)
-		if err != nil {
-			l.faults.add("authority", "%s", message(err))
-		}
-		l.cfg.Authority = authority
+		l.azureText(&l.cfg.Authority, azureAuthority, "authority")
 	}
+}
+
+// azureCredential makes the credential.
+//
+// Where the variables name several, the Azure SDKs take the first of a list.
+// Here that is a fault: the webhook gives its token file to every container of
+// a labelled Pod, so no order would be what is always meant.
+func (l *loader) azureCredential(c *Credential, path string) {
+	given := slices.DeleteFunc(azureCredentials(), func(name string) bool { return l.env[name] == "" })
+	if len(given) == 0 {
+		l.faults.add(path, "none; set one of %s (managed identity is not in this version)", strings.Join(azureCredentials(), ", "))
+		return
+	}
+	last := len(given) - 1
+	if last > 0 {
+		l.faults.origins[path] = origin{name: given[last]}
+		l.faults.add(path, "set beside %s; unset all but one, or say in identities which one is meant", strings.Join(given[:last], " and "))
+		return
+	}
+	if given[0] != azureCertificate {
+		for _, name := range []string{azurePassword, azureChain} {
+			if l.env[name] != "" {
+				l.warn(name + " has no effect without " + azureCertificate)
+			}
+		}
+	}
+	switch given[0] {
+	case azureToken:
+		c.Kind = WorkloadIdentity
+		l.azureText(&c.TokenFile, azureToken, join(path, "token_file"))
+	case azureCertificate:
+		c.Kind = Certificate
+		l.azureText(&c.File, azureCertificate, join(path, "file"))
+		if l.env[azurePassword] != "" {
+			l.faults.origins[join(path, "password_file")] = origin{name: azurePassword}
+			l.seal(&c.Password, azurePassword, join(path, "password_file"))
+		}
+		c.SendChain = l.azureSendChain(join(path, "send_chain"))
+	case azureSecret:
+		c.Kind, c.Env = ClientSecret, azureSecret
+		l.faults.origins[join(path, "env")] = origin{name: azureSecret}
+	}
+}
+
+// azureText gives a setting the value of a variable.
+func (l *loader) azureText(setting any, name, path string) {
+	l.faults.origins[path] = origin{name: name}
+	if _, err := setText(setting, l.env[name]); err != nil {
+		l.faults.add(path, "%s", message(err))
+	}
+}
+
+// azureSendChain reads whether the chain is sent, in the spellings of the Azure
+// SDKs. They take every other one for false.
+func (l *loader) azureSendChain(path string) bool {
+	switch value := strings.ToLower(l.env[azureChain]); value {
+	case "1", "true":
+		return true
+	case "", "0", "false":
+	default:
+		l.faults.origins[path] = origin{name: azureChain}
+		l.faults.add(path, "%s: want true or 1, false or 0", entra.Quote(value))
+	}
+	return false
 }

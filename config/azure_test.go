@@ -24,6 +24,15 @@ func TestIdentityFromEnvironment(t *testing.T) {
 		{"workload identity, no file", "", azure, Credential{Kind: WorkloadIdentity, TokenFile: "/var/run/token"}, "https://login.microsoftonline.com"},
 		{"a file without identities", "cache: {size: 5}", azure, Credential{Kind: WorkloadIdentity, TokenFile: "/var/run/token"}, "https://login.microsoftonline.com"},
 		{"client secret", "", append(azure[:2:2], secret), Credential{Kind: ClientSecret, Env: "AZURE_CLIENT_SECRET", Secret: entra.NewSecret("s3cr3t~value")}, "https://login.microsoftonline.com"},
+		{"certificate", "", append(azure[:2:2], "AZURE_CLIENT_CERTIFICATE_PATH=/c.pem"), Credential{Kind: Certificate, File: "/c.pem"}, "https://login.microsoftonline.com"},
+		{
+			"certificate with a password and its chain", "",
+			append(azure[:2:2], "AZURE_CLIENT_CERTIFICATE_PATH=/c.pfx", "AZURE_CLIENT_CERTIFICATE_PASSWORD=pass word\n", "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN=True"),
+			Credential{Kind: Certificate, File: "/c.pfx", SendChain: true, Password: entra.NewSecret("pass word")},
+			"https://login.microsoftonline.com",
+		},
+		{"chain in digits", "", append(azure[:2:2], "AZURE_CLIENT_CERTIFICATE_PATH=/c", "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN=1"), Credential{Kind: Certificate, File: "/c", SendChain: true}, "https://login.microsoftonline.com"},
+		{"no chain", "", append(azure[:2:2], "AZURE_CLIENT_CERTIFICATE_PATH=/c", "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN=0"), Credential{Kind: Certificate, File: "/c"}, "https://login.microsoftonline.com"},
 		{"empty counts as not set", "", append(azure[:3:3], "AZURE_CLIENT_SECRET="), Credential{Kind: WorkloadIdentity, TokenFile: "/var/run/token"}, "https://login.microsoftonline.com"},
 		{"authority", "", append(azure[:3:3], "AZURE_AUTHORITY_HOST=https://login.microsoftonline.us/"), Credential{Kind: WorkloadIdentity, TokenFile: "/var/run/token"}, "https://login.microsoftonline.us"},
 		{"authority of the file is meant", "authority: https://a.example", append(azure[:3:3], "AZURE_AUTHORITY_HOST=https://b.example/"), Credential{Kind: WorkloadIdentity, TokenFile: "/var/run/token"}, "https://a.example"},
@@ -54,17 +63,29 @@ func TestVariableNamedByAnIdentityIsNotIgnored(t *testing.T) {
 	}
 }
 
+// TestVariablesOfACertificateAlone: a password in the wrong place is told.
+func TestVariablesOfACertificateAlone(t *testing.T) {
+	c := good(t, "caller_key_file: /k", append(azure[:3:3], "AZURE_CLIENT_CERTIFICATE_PASSWORD=p", "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN=1")...)
+	want := []string{
+		"AZURE_CLIENT_CERTIFICATE_PASSWORD has no effect without AZURE_CLIENT_CERTIFICATE_PATH",
+		"AZURE_CLIENT_SEND_CERTIFICATE_CHAIN has no effect without AZURE_CLIENT_CERTIFICATE_PATH",
+	}
+	if diff := cmp.Diff(c.Warnings, want); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestFaultsOfTheEnvironment(t *testing.T) {
 	tests := []struct {
 		name, yaml string
 		env        []string
 		want       string
 	}{
-		{"nothing set", "", nil, "identities: none; name one in a configuration file, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and either AZURE_FEDERATED_TOKEN_FILE or AZURE_CLIENT_SECRET"},
+		{"nothing set", "", nil, "identities: none; name one in a configuration file, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and one of AZURE_FEDERATED_TOKEN_FILE, AZURE_CLIENT_CERTIFICATE_PATH, AZURE_CLIENT_SECRET"},
 		{
 			"client id alone", "",
 			[]string{"AZURE_CLIENT_ID=" + client},
-			"identities.default.credential: none; set AZURE_FEDERATED_TOKEN_FILE or AZURE_CLIENT_SECRET (managed identity is not in this version)\n" +
+			"identities.default.credential: none; set one of AZURE_FEDERATED_TOKEN_FILE, AZURE_CLIENT_CERTIFICATE_PATH, AZURE_CLIENT_SECRET (managed identity is not in this version)\n" +
 				"AZURE_TENANT_ID: identities.default.tenant: missing; want a GUID or a domain name such as contoso.onmicrosoft.com",
 		},
 		{"client id missing", "", []string{azure[0], azure[2]}, "AZURE_CLIENT_ID: identities.default.client_id: missing; want the application (client) id, a GUID"},
@@ -77,11 +98,17 @@ func TestFaultsOfTheEnvironment(t *testing.T) {
 		},
 		{
 			"two credentials", "", append(azure[:3:3], "AZURE_CLIENT_SECRET=canary"),
-			"AZURE_CLIENT_SECRET: identities.default.credential: AZURE_FEDERATED_TOKEN_FILE is set as well; unset one, or say in identities which one is meant",
+			"AZURE_CLIENT_SECRET: identities.default.credential: set beside AZURE_FEDERATED_TOKEN_FILE; unset all but one, or say in identities which one is meant",
 		},
 		{
-			"certificate", "", append(azure[:2:2], "AZURE_CLIENT_CERTIFICATE_PATH=/c.pem"),
-			"AZURE_CLIENT_CERTIFICATE_PATH: identities.default.credential: certificates are not in this version; unset it and use AZURE_FEDERATED_TOKEN_FILE or AZURE_CLIENT_SECRET",
+			"three credentials", "", append(azure[:3:3], "AZURE_CLIENT_SECRET=canary", "AZURE_CLIENT_CERTIFICATE_PATH=/c.pem"),
+			"AZURE_CLIENT_SECRET: identities.default.credential: set beside AZURE_FEDERATED_TOKEN_FILE and AZURE_CLIENT_CERTIFICATE_PATH; unset all but one, or say in identities which one is meant",
+		},
+		{
+			"certificate", "", append(azure[:2:2], "AZURE_CLIENT_CERTIFICATE_PATH=/c\n.pem", "AZURE_CLIENT_CERTIFICATE_PASSWORD=can\nary", "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN=yes"),
+			"AZURE_CLIENT_CERTIFICATE_PATH: identities.default.credential.file: has a line break or another control character in it\n" +
+				"AZURE_CLIENT_CERTIFICATE_PASSWORD: identities.default.credential.password_file: the variable's value has a line break or another control character in it\n" +
+				`AZURE_CLIENT_SEND_CERTIFICATE_CHAIN: identities.default.credential.send_chain: "yes": want true or 1, false or 0`,
 		},
 		{
 			"secret with a line break", "", append(azure[:2:2], "AZURE_CLIENT_SECRET=can\nary"),

@@ -28,6 +28,9 @@ type Config struct {
 	// The cloud that the tenant is in: `public`, `gcc`, `gcchigh`, `dod` or `china`. It decides the sign-in host and the hosts of the built-in routes.
 	Cloud entra.Cloud `yaml:"cloud" default:"public"`
 
+	// The region whose Defender hosts the built-in routes lead to, for shorter ways: in the public cloud `us`, `eu`, `uk`, `au`, `swa`, `ina` or `aea`; the other clouds have none. A route whose API has no host there leads to the host for all regions: `graph` always, `mde` outside of `us`, `eu`, `uk` and `au`. Empty: the hosts for all regions.
+	Region string `yaml:"region"`
+
 	// The sign-in host, as `https://host`, instead of the cloud's own. `login.windows.net` is taken as `login.microsoftonline.com`.
 	Authority entra.Authority `yaml:"authority"`
 
@@ -43,7 +46,10 @@ type Config struct {
 	// The ways to the upstreams, by the name that stands in `/proxy/<name>/`. What is written here is merged by name into the built-in routes; `{}` is enough to name one. As soon as a route that is named here is restricted (`read-only`, `allow`, `deny`), the built-in ones that are not named are closed: their tokens are the same.
 	Routes map[string]Route `yaml:"routes"`
 
-	// A file with the keys that callers prove themselves with, one a line; any of them is good, so that they can be rotated. Empty: whoever reaches a listener may call.
+	// The callers by name, each with its proof and with what it may have. Empty: every admitted caller is `local` and may have all that the routes and `tokens` leave open. As soon as one is named, nobody has anything that is not written here: see [Who may have what](#who-may-have-what).
+	Callers []Caller `yaml:"callers"`
+
+	// A file with the keys that prove the caller `local`, one a line; any of them is good, so that they can be rotated. Lines that begin with `#` are comments. Empty: where no `callers` are named, whoever reaches a listener may call; where some are, only they. Where callers are named beside it, one of them must be `local`.
 	CallerKeyFile string `yaml:"caller_key_file"`
 
 	// Which tokens are handed out.
@@ -54,6 +60,9 @@ type Config struct {
 
 	// How much, and how long.
 	Limits Limits `yaml:"limits"`
+
+	// The record of who got what: each token handed out and each proxied call, allowed or refused.
+	Audit Audit `yaml:"audit"`
 
 	// What is logged, and how.
 	Log Log `yaml:"log"`
@@ -77,7 +86,7 @@ type Listen struct {
 	// Where health and metrics are served, never a token. In Kubernetes `:5179`, since the kubelet cannot reach loopback.
 	Ops Address `yaml:"ops" default:"localhost:5179"`
 
-	// Whether a callers' address may be other than loopback. The traffic is not encrypted and carries tokens. `caller_key_file` must be set as well.
+	// Whether a callers' address may be other than loopback. The traffic is not encrypted and carries tokens. Callers must have keys as well, in `caller_key_file` or in a caller's `key_file`: a uid, or no proof at all, is good on this machine only.
 	UnsafeNonLoopback bool `yaml:"unsafe_non_loopback" default:"false"`
 }
 
@@ -110,10 +119,10 @@ type Identity struct {
 
 // Credential is how an identity proves itself.
 type Credential struct {
-	// `secret`: a client secret, from `file` or `env`. `workload-identity`: a federated token, from `token_file`.
+	// `secret`: a client secret, from `file` or `env`. `certificate`: a certificate and its RSA private key, from `file` and perhaps `key_file`. `workload-identity`: a federated token, from `token_file`.
 	Kind CredentialKind `yaml:"kind"`
 
-	// Of kind `secret`: the file with the client secret. It is read again when it changes.
+	// Of kind `secret`: the file with the client secret. Of kind `certificate`: the file with the certificate, as PEM (any chain after it, and the private key unless `key_file` has it) or as PFX (PKCS #12, with the key in it). It is read again when it changes.
 	File string `yaml:"file"`
 
 	// Of kind `secret`: the name of the environment variable with the client secret. Prefer `file`: a variable cannot be rotated without a restart, and is seen by whoever may look at the process.
@@ -122,8 +131,21 @@ type Credential struct {
 	// Of kind `workload-identity`: the file with the projected token. It is read at every exchange.
 	TokenFile string `yaml:"token_file"`
 
+	// Of kind `certificate`: the PEM file with the private key, where it is apart from the certificate, as in a Kubernetes Secret of type `kubernetes.io/tls`. Both are read again together: a certificate is never used with a key that is not its own.
+	KeyFile string `yaml:"key_file"`
+
+	// Of kind `certificate`: the file with the password of the PFX file or of the encrypted private key, on one line. Empty: there is none.
+	PasswordFile string `yaml:"password_file"`
+
+	// Of kind `certificate`: whether the chain in the file is sent along (`x5c`), which an app registration needs that trusts an issuer and a subject name instead of one certificate.
+	SendChain bool `yaml:"send_chain"`
+
 	// Secret is the value of the variable that Env names.
 	Secret entra.Secret
+
+	// Password is what a password file would hold, from the variable
+	// AZURE_CLIENT_CERTIFICATE_PASSWORD.
+	Password entra.Secret
 }
 
 // CredentialKind is one of the ways to prove an identity.
@@ -132,6 +154,7 @@ type CredentialKind string
 // The kinds of credential.
 const (
 	ClientSecret     CredentialKind = "secret"
+	Certificate      CredentialKind = "certificate"
 	WorkloadIdentity CredentialKind = "workload-identity"
 )
 
@@ -168,13 +191,41 @@ type Rule struct {
 // Method is an HTTP method, in upper case.
 type Method string
 
+// Caller is a local program that proves itself. It has what is said here and
+// nothing else.
+type Caller struct {
+	// The caller's name in logs, audit records and metrics: 1 to 63 letters `a` to `z`, digits and hyphens. Two names have a meaning: `local` is whoever has a key of `caller_key_file`, and `anonymous` is whoever comes by a protocol that cannot carry a key.
+	Name string `yaml:"name"`
+
+	// A file with the caller's keys, one a line; any of them is good, so that they can be rotated. Lines that begin with `#` are comments. No other caller may have the same file or the same key. A caller needs this or `uid`; with both, either proves it. `anonymous` has neither, and `local` needs neither where `caller_key_file` is set.
+	KeyFile string `yaml:"key_file"`
+
+	// The number of the user that the caller's processes run as, as the broker's own user namespace has it: it proves those that come by a Unix socket (a `unix:` listener), on Linux only. `0` is root. `65534` is refused: the kernel shows it for everybody that it cannot tell.
+	UID UID `yaml:"uid"`
+
+	// The routes that the caller may call and whose tokens it may have in hand. `["*"]`: all open ones. Empty: none, and then it needs `scopes`.
+	Routes []string `yaml:"routes"`
+
+	// Scopes that the caller may have tokens of in hand, beyond those of its unrestricted routes: even of restricted routes, with `access: read-only`, or of no route at all. Of each of its `identities`; without those, of the identities that its routes use the scope with, and of the default one.
+	Scopes []entra.Scope `yaml:"scopes"`
+
+	// The tenants that the caller's calls and tokens may be for; each must be one of an identity of the caller. `["*"]`: all that its identities are configured for. Empty: the identities' own, that is without their further `tenants`.
+	Tenants []string `yaml:"tenants"`
+
+	// The identities that the caller may use. Empty: those of its routes, and for its `scopes` also the default one.
+	Identities []string `yaml:"identities"`
+
+	// `full`, or `read-only`: of its routes the caller may only make calls that the catalogue knows to be reads, whatever their method, and gets none of their tokens in hand but for its `scopes`. `tokens.scopes` does not lift that.
+	Access route.Access `yaml:"access"`
+}
+
 // Tokens says which tokens are handed out. Whatever it says, proxied calls get
 // theirs.
 type Tokens struct {
 	// Whether callers may get tokens in hand at all. With `false` there is only the proxy.
 	HandOut bool `yaml:"hand_out" default:"true"`
 
-	// Scopes that are handed out beyond those of the unrestricted routes. A scope of a restricted route (`read-only`, `allow`, `deny`) is handed out only if it stands here: its token opens more than the route does. Of each identity only the scopes that a route uses with it; of the default identity all.
+	// Scopes that are handed out beyond those of the unrestricted routes. A scope of a restricted route (`read-only`, `allow`, `deny`) is handed out only if it stands here: its token opens more than the route does. Of each identity only the scopes that a route uses with it; of the default identity all. With `callers` a scope that stands here is handed out to those of full access that have a route with it; what no route of theirs uses stands in their own `scopes`.
 	Scopes []entra.Scope `yaml:"scopes"`
 }
 
@@ -203,6 +254,12 @@ type Limits struct {
 
 	// The time that requests in flight have to end after SIGTERM. Less than the Pod's `terminationGracePeriodSeconds`.
 	Grace time.Duration `yaml:"grace" default:"20s" min:"100ms" max:"1h"`
+}
+
+// Audit says where the audit records go.
+type Audit struct {
+	// The file that the records are appended to, one JSON object a line. It is opened again on SIGHUP, so that it can be rotated, and must be no other file of the broker's. Empty: they stand in the log, each in place of its request's line.
+	File string `yaml:"file"`
 }
 
 // Log says what is logged, and how.

@@ -52,44 +52,69 @@ func (l *loader) checkCredential(c *Credential, path string) {
 	}
 	switch c.Kind {
 	case ClientSecret:
-		l.foreign(path, "token_file", c.TokenFile, WorkloadIdentity)
 		switch {
 		case c.File != "" && c.Env != "":
 			l.faults.add(path, "file and env are both set; want one")
 		case c.File == "" && c.Env == "":
 			l.faults.add(path, "neither file nor env is set; want the file with the client secret")
 		case c.Env != "":
-			l.readSecret(c, join(path, "env"))
+			l.seal(&c.Secret, c.Env, join(path, "env"))
+		}
+	case Certificate:
+		if c.File == "" {
+			l.faults.add(join(path, "file"), "missing; want the file with the certificate, PEM or PFX")
 		}
 	case WorkloadIdentity:
-		l.foreign(path, "file", c.File, ClientSecret)
-		l.foreign(path, "env", c.Env, ClientSecret)
 		if c.TokenFile == "" {
 			l.faults.add(join(path, "token_file"), "missing; on AKS it is /var/run/secrets/azure/tokens/azure-identity-token")
 		}
 	default:
-		l.faults.add(join(path, "kind"), "missing; want %s or %s", ClientSecret, WorkloadIdentity)
+		l.faults.add(join(path, "kind"), "missing; want %s, %s or %s", ClientSecret, Certificate, WorkloadIdentity)
+		return
+	}
+	l.checkForeign(c, path)
+}
+
+// checkForeign refuses the fields of other kinds of credential: two answers to
+// the question which one is meant.
+func (l *loader) checkForeign(c *Credential, path string) {
+	for _, field := range []struct {
+		key   string
+		set   bool
+		kinds []CredentialKind
+	}{
+		{"file", c.File != "", []CredentialKind{ClientSecret, Certificate}},
+		{"env", c.Env != "", []CredentialKind{ClientSecret}},
+		{"token_file", c.TokenFile != "", []CredentialKind{WorkloadIdentity}},
+		{"key_file", c.KeyFile != "", []CredentialKind{Certificate}},
+		{"password_file", c.PasswordFile != "", []CredentialKind{Certificate}},
+		{"send_chain", c.SendChain, []CredentialKind{Certificate}},
+	} {
+		if field.set && !slices.Contains(field.kinds, c.Kind) {
+			l.faults.add(join(path, field.key), "belongs to kind %s; remove it, or change the kind", orList(field.kinds))
+		}
 	}
 }
 
-// foreign refuses a field of another kind of credential: two answers to the
-// question which one is meant.
-func (l *loader) foreign(path, key, value string, kind CredentialKind) {
-	if value != "" {
-		l.faults.add(join(path, key), "belongs to kind %s; remove it, or change the kind", kind)
+func orList(kinds []CredentialKind) string {
+	names := make([]string, len(kinds))
+	for i, kind := range kinds {
+		names[i] = string(kind)
 	}
+	return strings.Join(names, " or ")
 }
 
-// readSecret seals the secret of a variable. Its faults do not show what
-// stands in env: some will have put the secret itself there.
-func (l *loader) readSecret(c *Credential, path string) {
-	value := strings.TrimRight(l.env[c.Env], "\r\n") // what a file's last line leaves behind
+// seal takes the secret that a variable holds. The faults of the setting at
+// path do not show the variable's name: some will have put the secret itself
+// there.
+func (l *loader) seal(into *entra.Secret, name, path string) {
+	value := strings.TrimRight(l.env[name], "\r\n") // what a file's last line leaves behind
 	switch {
 	case value == "":
 		l.faults.add(path, "no variable of that name is set; want the name, not the secret")
 	case strings.ContainsFunc(value, unicode.IsControl):
 		l.faults.add(path, "the variable's value has a line break or another control character in it")
 	default:
-		c.Secret = entra.NewSecret(value)
+		*into = entra.NewSecret(value)
 	}
 }

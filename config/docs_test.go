@@ -62,7 +62,7 @@ func builtin(t *testing.T) []docBuiltin {
 	t.Helper()
 	var all []docBuiltin
 	for _, cloud := range entra.Clouds() {
-		for _, b := range catalogue(t).Builtin(cloud) {
+		for _, b := range catalogue(t).Builtin(cloud, "") {
 			all = append(all, docBuiltin{cloud, b})
 		}
 	}
@@ -85,8 +85,11 @@ func sections(t *testing.T) []docSection {
 	for _, f := range fields(reflect.TypeFor[Config]()) {
 		key, text := f.Tag.Get("yaml"), comments["Config."+f.Name]
 		inner := f.Type
-		if inner.Kind() == reflect.Map {
+		switch inner.Kind() {
+		case reflect.Map:
 			key, inner = key+".<name>", inner.Elem()
+		case reflect.Slice:
+			key, inner = key+"[]", inner.Elem()
 		}
 		if len(fields(inner)) == 0 {
 			all[0].Settings = append(all[0].Settings, leaf(f, key, text))

@@ -65,8 +65,11 @@ func (d *document) syntax(err error) {
 		at.line, _ = strconv.Atoi(m[1])
 		text = m[2]
 	}
-	if strings.HasPrefix(text, "unknown anchor") { // it quotes the value, which may be a secret
+	switch {
+	case strings.HasPrefix(text, "unknown anchor"): // it quotes the value, which may be a secret
 		text = "an alias to an anchor that is not there; a value that begins with * needs quotes"
+	case text == "did not find expected alphabetic or numeric character": // of an anchor's name
+		text = `an alias or an anchor without a name; a value that begins with * or & needs quotes, as in routes: ["*"]`
 	}
 	d.faults.addAt(at, "", "not YAML: %s", text)
 }

@@ -18,6 +18,9 @@ func TestWarningsAndNotes(t *testing.T) {
 		{"sockets need no keys", `listen: {callers: ["unix:/x"]}`, nil, nil, nil},
 		{"open to the Pod", "", nil, []string{"caller_key_file is not set: every process that reaches a listener may call, in a Pod every container"}, nil},
 		{"AZURE_ ignored", keys, azure, []string{"AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_FEDERATED_TOKEN_FILE: ignored, since the configuration file has identities"}, nil},
+		{"AZURE_ of a certificate ignored", keys, []string{"AZURE_CLIENT_CERTIFICATE_PATH=/c", "AZURE_CLIENT_CERTIFICATE_PASSWORD=p", "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN=1"}, []string{
+			"AZURE_CLIENT_CERTIFICATE_PATH, AZURE_CLIENT_CERTIFICATE_PASSWORD, AZURE_CLIENT_SEND_CERTIFICATE_CHAIN: ignored, since the configuration file has identities",
+		}, nil},
 		{"unknown variables", keys, []string{"TOKENBROKER_CACHE_SIZ=1", "TOKENBROKER_SOMETHING=1", "OTHER=1"}, []string{
 			"TOKENBROKER_CACHE_SIZ: no such setting, ignored; did you mean TOKENBROKER_CACHE_SIZE?",
 			"TOKENBROKER_SOMETHING: no such setting, ignored",
@@ -89,6 +92,7 @@ func TestEverySettingHasAVariable(t *testing.T) {
 		"listen.ops":                     ":9",
 		"listen.unsafe_non_loopback":     "true",
 		"cloud":                          "gcc",
+		"region":                         "eu",
 		"authority":                      "https://127.0.0.1:8443",
 		"ca_file":                        "/ca",
 		"default_route":                  "graph",
@@ -102,6 +106,7 @@ func TestEverySettingHasAVariable(t *testing.T) {
 		"limits.entra_timeout":           "1s",
 		"limits.response_header_timeout": "1s",
 		"limits.grace":                   "1s",
+		"audit.file":                     "/a",
 		"log.level":                      "debug",
 		"log.format":                     "text",
 	}

@@ -54,10 +54,16 @@ func (f *faults) addAt(at origin, path, format string, args ...any) {
 // has reports whether the setting has a fault.
 func (f *faults) has(path string) bool { return f.paths[path] }
 
-// below reports whether something inside the section has a fault.
+// below reports whether something inside the section or the list has a fault.
 func (f *faults) below(path string) bool {
-	return slices.ContainsFunc(f.found, func(one fault) bool { return strings.HasPrefix(one.path, path+".") })
+	return slices.ContainsFunc(f.found, func(one fault) bool {
+		rest, ok := strings.CutPrefix(one.path, path)
+		return ok && rest != "" && strings.ContainsRune(".[", rune(rest[0]))
+	})
 }
+
+// within reports whether the setting, or something inside it, has a fault.
+func (f *faults) within(path string) bool { return f.has(path) || f.below(path) }
 
 func (f *faults) origin(path string) origin {
 	for {

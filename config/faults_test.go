@@ -29,10 +29,10 @@ func TestFaults(t *testing.T) {
 		{"merge of itself", "routes: {a: &a {<<: *a}}", "config.yaml:2: more than 100000 values, with its aliases unfolded"},
 
 		// shapes
-		{"unknown key", "protocols: {}", "config.yaml:2: protocols: no such key; known here: listen, cloud, authority, ca_file, identities, default_route, routes, caller_key_file, tokens, cache, limits, log"},
+		{"unknown key", "protocols: {}", "config.yaml:2: protocols: no such key; known here: listen, cloud, region, authority, ca_file, identities, default_route, routes, callers, caller_key_file, tokens, cache, limits, audit, log"},
 		{"misspelt key", "cache: {siez: 1}", "config.yaml:2: cache.siez: no such key; did you mean size?"},
 		{"letter case", "Cache: {size: 1}", "config.yaml:2: \"Cache\": no such key; did you mean cache?"},
-		{"odd key", `"a\nb.c": 1`, `config.yaml:2: "a\nb.c": no such key; known here: listen, cloud, authority, ca_file, identities, default_route, routes, caller_key_file, tokens, cache, limits, log`},
+		{"odd key", `"a\nb.c": 1`, `config.yaml:2: "a\nb.c": no such key; known here: listen, cloud, region, authority, ca_file, identities, default_route, routes, callers, caller_key_file, tokens, cache, limits, audit, log`},
 		{"long key", "log: {" + strings.Repeat("x", 121) + ": 1}", `config.yaml:2: log."` + strings.Repeat("x", 120) + `"…: no such key; known here: level, format`},
 		{"scalar for a section", "cache: 5", "config.yaml:2: cache: want a mapping"},
 		{"list for a section", "cache: [5]", "config.yaml:2: cache: want a mapping"},
@@ -58,6 +58,9 @@ func TestFaults(t *testing.T) {
 		{"negative size", "limits: {request_body: -1MiB}", "config.yaml:2: limits.request_body: out of bounds; want 1KiB to 4GiB"},
 		{"level", "log: {level: trace}", `config.yaml:2: log.level: level "trace": not one of debug, info, warn, error`},
 		{"format", "log: {format: xml}", `config.yaml:2: log.format: format "xml": not one of json, text`},
+		{"region", "region: moon", `config.yaml:2: region: region "moon": not one of the cloud public, which are us, eu, uk, au, swa, ina, aea`},
+		{"region of another cloud", "cloud: gcc\nregion: eu", `config.yaml:3: region: region "eu": the cloud gcc has none: leave it empty`},
+		{"region of no cloud", "cloud: azure\nregion: eu", `config.yaml:2: cloud: cloud "azure": want public, gcc, gcchigh, dod or china`},
 		{"cloud", "cloud: azure", `config.yaml:2: cloud: cloud "azure": want public, gcc, gcchigh, dod or china`},
 		{"http authority", "authority: http://login.microsoftonline.com", `config.yaml:2: authority: authority "http://login.microsoftonline.com": want https, a token request carries the credential`},
 		{"authority with a tenant", "authority: https://login.microsoftonline.com/contoso.com", `config.yaml:2: authority: authority "https://login.microsoftonline.com/contoso.com": want the host alone, https://host; the tenant has a setting of its own`},
@@ -142,19 +145,26 @@ func TestFaultsOfAnIdentity(t *testing.T) {
 		{"further tenant", "{default: {tenants: [contoso.com, x/y], " + app + ", " + secret + "}}", `config.yaml:1: identities.default.tenants[1]: tenant "x/y": want a GUID or a domain name such as contoso.onmicrosoft.com`},
 		{"no client id", "{default: {tenant: contoso.com, " + secret + "}}", "config.yaml:1: identities.default.client_id: missing; want the application (client) id, a GUID"},
 		{"client id", "{default: {tenant: contoso.com, client_id: my-app, " + secret + "}}", `config.yaml:1: identities.default.client_id: "my-app": want the application (client) id, a GUID`},
-		{"no credential", "{default: {" + app + "}}", "config.yaml:1: identities.default.credential.kind: missing; want secret or workload-identity"},
+		{"no credential", "{default: {" + app + "}}", "config.yaml:1: identities.default.credential.kind: missing; want secret, certificate or workload-identity"},
 		{"credential of another shape", "{default: {" + app + ", credential: sw0rdfish}}", "config.yaml:1: identities.default.credential: want a mapping"},
-		{"kind of a later version", "{default: {" + app + ", credential: {kind: certificate, file: /c}}}", `config.yaml:1: identities.default.credential.kind: kind "certificate": not one of secret, workload-identity`},
-		{"the secret itself", "{default: {" + app + ", credential: {kind: secret, secret: sw0rdfish}}}", "config.yaml:1: identities.default.credential.secret: no such key; known here: kind, file, env, token_file\n" +
+		{"kind of a later version", "{default: {" + app + ", credential: {kind: managed-identity}}}", `config.yaml:1: identities.default.credential.kind: kind "managed-identity": not one of secret, certificate, workload-identity`},
+		{"the secret itself", "{default: {" + app + ", credential: {kind: secret, secret: sw0rdfish}}}", "config.yaml:1: identities.default.credential.secret: no such key; known here: kind, file, env, token_file, key_file, password_file, send_chain\n" +
 			"config.yaml:1: identities.default.credential: neither file nor env is set; want the file with the client secret"},
 		{"the secret for the variable", "{default: {" + app + ", credential: {kind: secret, env: sw0rdfish}}}", "config.yaml:1: identities.default.credential.env: no variable of that name is set; want the name, not the secret"},
 		{"two secrets", "{default: {" + app + ", credential: {kind: secret, file: /s, env: S}}}", "config.yaml:1: identities.default.credential: file and env are both set; want one"},
 		{"field of another kind", "{default: {" + app + ", credential: {kind: secret, file: /s, token_file: /t}}}", "config.yaml:1: identities.default.credential.token_file: belongs to kind workload-identity; remove it, or change the kind"},
 		{
 			"fields of another kind", "{default: {" + app + ", credential: {kind: workload-identity, file: /s, env: S, token_file: /t}}}",
-			"config.yaml:1: identities.default.credential.file: belongs to kind secret; remove it, or change the kind\n" +
+			"config.yaml:1: identities.default.credential.file: belongs to kind secret or certificate; remove it, or change the kind\n" +
 				"config.yaml:1: identities.default.credential.env: belongs to kind secret; remove it, or change the kind",
 		},
+		{
+			"fields of a certificate", "{default: {" + app + ", credential: {kind: secret, file: /s, key_file: /k, password_file: /p, send_chain: true}}}",
+			"config.yaml:1: identities.default.credential.key_file: belongs to kind certificate; remove it, or change the kind\n" +
+				"config.yaml:1: identities.default.credential.password_file: belongs to kind certificate; remove it, or change the kind\n" +
+				"config.yaml:1: identities.default.credential.send_chain: belongs to kind certificate; remove it, or change the kind",
+		},
+		{"no certificate", "{default: {" + app + ", credential: {kind: certificate, key_file: /k}}}", "config.yaml:1: identities.default.credential.file: missing; want the file with the certificate, PEM or PFX"},
 		{"no token file", "{default: {" + app + ", credential: {kind: workload-identity}}}", "config.yaml:1: identities.default.credential.token_file: missing; on AKS it is /var/run/secrets/azure/tokens/azure-identity-token"},
 	}
 	for _, tt := range tests {
@@ -178,7 +188,7 @@ limits: {grace: 5}
 identities:
   default:
     tenant: common
-    credential: {kind: certificate}
+    credential: {kind: browser}
   other:
     tenant: contoso.com
     client_id: `+client+`
@@ -199,7 +209,7 @@ config.yaml:5: cache.siez: no such key; did you mean size?
 config.yaml:6: limits.grace: "5": want a duration with its unit, as in 5s, 250ms or 2m30s
 config.yaml:8: identities.default.client_id: missing; want the application (client) id, a GUID
 config.yaml:9: identities.default.tenant: tenant "common": want a GUID or a domain name such as contoso.onmicrosoft.com
-config.yaml:10: identities.default.credential.kind: kind "certificate": not one of secret, workload-identity
+config.yaml:10: identities.default.credential.kind: kind "browser": not one of secret, certificate, workload-identity
 config.yaml:14: identities.other.credential: file and env are both set; want one
 config.yaml:16: routes.defender.access: access "readonly": want full or read-only
 config.yaml:16: routes.defender.deny[0].methods[0]: method "get": not one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS

@@ -19,6 +19,7 @@ func FuzzLoad(f *testing.F) {
 	for _, seed := range []string{
 		"", "---", "&a [*a]", "a: &a {<<: *a}", "routes: {a: &a {<<: [*a, *a]}}", "listen: {callers: [[[[]]]]}", "? {a: b}\n: c", "\xff\xfea\x00",
 		"identities: {default: {credential: {kind: secret, env: SECRET}}}", "limits: {request_body: 9999999999999GiB}", "log: !!binary aGk=",
+		identity + "callers: [{name: a, uid: 0, routes: ['*'], tenants: ['*'], scopes: [https://a.example/.default]}, {name: anonymous}, 7]\nlisten: {callers: ['unix:/x']}",
 		identity + "routes: {x: {upstream: 'https://u:p@h/%2e%2e', scope: 'https://a.example/.default'}}",
 	} {
 		f.Add([]byte(seed))
@@ -26,7 +27,7 @@ func FuzzLoad(f *testing.F) {
 	const secret = "canary~7Q8.sw0rdfish"
 	cat := catalogue(f)
 	f.Fuzz(func(t *testing.T, content []byte) {
-		c, err := load(Options{Catalogue: cat, File: "config.yaml", Env: []string{
+		c, err := load(Options{Catalogue: cat, File: "config.yaml", goos: "linux", Env: []string{
 			"SECRET=" + secret, "AZURE_CLIENT_SECRET=" + secret + "\n", "AZURE_TENANT_ID=contoso.com",
 		}}, content)
 		switch {

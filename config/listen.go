@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"tokenbroker/entra"
+	"tokenbroker/guard"
 	"tokenbroker/route"
 )
 
@@ -126,12 +127,12 @@ func (l *loader) checkListen() {
 	if len(listen.Callers) == 0 {
 		faults.add("listen.callers", "none; want at least one address, as in localhost:5178")
 	}
-	open := false // to whoever reaches it
 	for i := range listen.Callers {
-		c, path := &listen.Callers[i], element("listen.callers", i)
+		path := element("listen.callers", i)
 		if faults.has(path) {
 			continue
 		}
+		c := &listen.Callers[i]
 		if c.Address == (Address{}) {
 			faults.add(join(path, "address"), "missing; want host:port or unix:/path")
 			continue
@@ -139,17 +140,8 @@ func (l *loader) checkListen() {
 		if c.Route != "" {
 			l.checkRouteName(join(path, "route"), c.Route)
 		}
-		switch {
-		case c.Address.Socket == "" && c.Mode != 0:
-			faults.add(join(path, "mode"), "%s is no Unix socket: only a file has a mode", c.Address)
-		case c.Address.Socket != "" && c.Mode == 0:
-			c.Mode = defaultMode
-		case c.Mode != 0 && l.opts.goos == "windows":
-			l.warn(join(path, "mode") + " has no effect on Windows, which has no file modes; the folder's permissions say who may call")
-		}
-		if !c.Address.Loopback() && (l.cfg.CallerKeyFile == "" || !listen.UnsafeNonLoopback) {
-			faults.add(path, "%s: reachable from beyond this machine; listen on localhost, or set both caller_key_file and listen.unsafe_non_loopback: true", c.Address)
-		}
+		l.checkMode(c, path)
+		l.checkWhoComes(c.Address, path)
 		for j, earlier := range listen.Callers[:i] {
 			if c.Address.overlaps(earlier.Address) {
 				faults.add(path, "%s: %s listens there already", c.Address, element("listen.callers", j))
@@ -158,12 +150,40 @@ func (l *loader) checkListen() {
 		if c.Address.overlaps(listen.Ops) {
 			faults.add("listen.ops", "%s: %s listens there already", listen.Ops, path)
 		}
-		open = open || c.Address.Socket == ""
 	}
 	if listen.Ops.Socket != "" {
 		faults.add("listen.ops", "%s: want host:port, since probes and scrapes cannot use a Unix socket", listen.Ops)
 	}
-	if open && l.cfg.CallerKeyFile == "" {
+	tcp := func(c Listener) bool { return c.Address.Socket == "" && c.Address != Address{} }
+	if l.cfg.CallerKeyFile == "" && len(l.cfg.Callers) == 0 && slices.ContainsFunc(listen.Callers, tcp) {
 		l.warn("caller_key_file is not set: every process that reaches a listener may call, in a Pod every container")
+	}
+}
+
+// checkMode checks the mode of a Unix socket's file, or sets it.
+func (l *loader) checkMode(c *Listener, path string) {
+	switch {
+	case c.Address.Socket == "" && c.Mode != 0:
+		l.faults.add(join(path, "mode"), "%s is no Unix socket: only a file has a mode", c.Address)
+	case c.Address.Socket != "" && c.Mode == 0:
+		c.Mode = defaultMode
+	case c.Mode != 0 && l.opts.goos == "windows":
+		l.warn(join(path, "mode") + " has no effect on Windows, which has no file modes; the folder's permissions say who may call")
+	}
+}
+
+// checkWhoComes checks that callers prove themselves where more than this
+// machine's can come, and that some can come at all. A uid is known on a Unix
+// socket only, and who is anonymous must be local.
+func (l *loader) checkWhoComes(a Address, path string) {
+	named, proof := len(l.cfg.Callers) > 0, "caller_key_file"
+	if named {
+		proof = "a caller's key_file"
+	}
+	switch {
+	case !a.Loopback() && (!l.anyKeys() || !l.cfg.Listen.UnsafeNonLoopback):
+		l.faults.add(path, "%s: reachable from beyond this machine; listen on localhost, or set both %s and listen.unsafe_non_loopback: true", a, proof)
+	case a.Socket == "" && named && !l.anyKeys() && !l.names(guard.Anonymous):
+		l.warn(path + ": no caller can come in by " + a.String() + ", since none has a key")
 	}
 }

@@ -6,11 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 
 	"tokenbroker/defender"
-	"tokenbroker/entra"
 )
 
 // maxFile bounds a configuration file, in bytes.
@@ -115,7 +113,9 @@ func load(opts Options, content []byte) (*Config, error) {
 	l.makeTable(l.checkIdentities())
 	l.checkDefaultRoute()
 	l.checkListen()
+	l.checkCallers()
 	l.checkTokens()
+	l.checkAudit()
 	l.checkClouds()
 	l.noteClosed()
 	return l.cfg, l.faults.err()
@@ -135,24 +135,6 @@ func (l *loader) checkBounds(all []setting) {
 		_, bounded := s.tag.Lookup("min")
 		if bounded && (s.value.Int() < s.bound("min") || s.value.Int() > s.bound("max")) {
 			l.faults.add(s.path, "out of bounds; want %s to %s", s.tag.Get("min"), s.tag.Get("max"))
-		}
-	}
-}
-
-// checkTokens warns of tokens that are handed out, or are not, against what the
-// settings seem to say.
-func (l *loader) checkTokens() {
-	tokens := &l.cfg.Tokens
-	if !tokens.HandOut && len(tokens.Scopes) > 0 {
-		l.warn("tokens.scopes has no effect while tokens.hand_out is false")
-		return
-	}
-	for i, scope := range tokens.Scopes {
-		for _, r := range l.openRoutes() {
-			same := func(used entra.Scope) bool { return l.opts.Catalogue.SameResource(used, scope) }
-			if r.Restricted() && slices.ContainsFunc(r.Scopes(), same) {
-				l.warn(element("tokens.scopes", i) + ": the token opens more than routes." + r.Name + " lets through, and every caller may have it")
-			}
 		}
 	}
 }

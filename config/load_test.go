@@ -37,7 +37,7 @@ func catalogue(tb testing.TB) *defender.Catalogue {
 // there is none.
 func try(tb testing.TB, yaml string, env ...string) (*Config, error) {
 	tb.Helper()
-	opts := Options{Catalogue: catalogue(tb), Env: env}
+	opts := Options{Catalogue: catalogue(tb), Env: env, goos: "linux"}
 	if yaml != "" {
 		opts.File = "config.yaml"
 	}

@@ -19,7 +19,10 @@ const preferred = "defender"
 // the file, merged by name into the built-in ones, and the rest of these.
 func (l *loader) makeTable(identities []route.Identity) {
 	builtin := map[string]defender.Builtin{}
-	for _, b := range l.opts.Catalogue.Builtin(l.cfg.Cloud) {
+	if err := l.opts.Catalogue.CheckRegion(l.cfg.Cloud, l.cfg.Region); err != nil && !l.faults.has("cloud") {
+		l.faults.add("region", "%s", message(err))
+	}
+	for _, b := range l.opts.Catalogue.Builtin(l.cfg.Cloud, l.cfg.Region) {
 		builtin[b.Name] = b
 		l.routes = append(l.routes, b.Name)
 	}

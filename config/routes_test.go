@@ -65,6 +65,24 @@ func TestRoutesAreMergedIntoBuiltIns(t *testing.T) {
 
 func https(host string) *url.URL { return &url.URL{Scheme: "https", Host: host} }
 
+func TestRegionChoosesHosts(t *testing.T) {
+	table := good(t, identity+"region: eu\nroutes: {mde: {upstream: https://api.securitycenter.microsoft.com}}").Table
+	got := map[string]string{}
+	for _, r := range table.Routes() {
+		got[r.Name] = r.Host.Name
+	}
+	want := map[string]string{
+		"defender": "eu.api.security.microsoft.com", "graph": "graph.microsoft.com",
+		"mde": "api.securitycenter.microsoft.com", "mde-legacy": "api.securitycenter.windows.com",
+	}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Error(diff)
+	}
+	if c := good(t, keys+"region: uk"); len(c.Warnings) > 0 {
+		t.Errorf("warnings: %q", c.Warnings)
+	}
+}
+
 func TestCloudChoosesHostsAuthorityAndDefaultRoute(t *testing.T) {
 	type choice struct{ Authority, Upstream, DefaultRoute string }
 	got := map[entra.Cloud]choice{}

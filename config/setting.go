@@ -23,6 +23,7 @@ func sectionSettings(section reflect.Value, path string) []setting {
 		value, at := section.FieldByIndex(f.Index), join(path, f.Tag.Get("yaml"))
 		switch {
 		case value.Kind() == reflect.Map: // its entries have names of the user's choice
+		case value.Kind() == reflect.Slice && !isText(value.Type().Elem()): // nor has a list of mappings one text
 		case len(fields(value.Type())) > 0:
 			all = append(all, sectionSettings(value, at)...)
 		default:
@@ -38,6 +39,12 @@ func fields(t reflect.Type) []reflect.StructField {
 		return nil
 	}
 	return slices.DeleteFunc(reflect.VisibleFields(t), func(f reflect.StructField) bool { return f.Tag.Get("yaml") == "" })
+}
+
+// isText reports whether a text can stand for a value of the type.
+func isText(t reflect.Type) bool {
+	ok, _ := setText(reflect.New(t).Interface(), "")
+	return ok
 }
 
 // set gives the setting the value of a text; a list's elements stand between

@@ -42,8 +42,10 @@ func setText(setting any, text string) (ok bool, err error) {
 		p.Address, err = parseAddress(text)
 	case *fs.FileMode:
 		*p, err = parseMode(text)
+	case *UID:
+		*p, err = parseUID(text)
 	case *CredentialKind:
-		*p, err = oneOf("kind", text, ClientSecret, WorkloadIdentity)
+		*p, err = oneOf("kind", text, ClientSecret, Certificate, WorkloadIdentity)
 	case *LogFormat:
 		*p, err = oneOf("format", text, LogJSON, LogText)
 	case *slog.Level:

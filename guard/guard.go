@@ -6,6 +6,7 @@ package guard
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -13,14 +14,19 @@ import (
 	"tokenbroker/entra"
 )
 
-// Local is the name of every admitted caller: whoever has a key, or needs none,
-// may use all routes.
-const Local = "local"
+const (
+	// Local is the name of whoever calls where callers need no proof.
+	Local = "local"
+	// Anonymous is the name of whoever calls by a protocol that cannot carry a
+	// key, where a caller of that name is configured.
+	Anonymous = "anonymous"
+)
 
 // Principal is a local caller that was admitted. The zero value is nobody.
 type Principal struct {
 	Name string
-	Via  string // how it proved itself: "key", or "peer" where none was needed
+	Via  string // how it proved itself: "key", "uid", "peer" (nothing was needed) or "none" (it could not)
+	Peer *Peer  // its process; nil: not known
 }
 
 type principalKey struct{}
@@ -36,11 +42,18 @@ func PrincipalOf(ctx context.Context) (Principal, bool) {
 	return p, ok && p.Name != ""
 }
 
-// Config says whom to admit. Its zero value admits every local caller.
+// Config says whom to admit. Without Keys, UIDs and Anonymous, every process of
+// this machine that reaches a listener is [Local].
 type Config struct {
-	// Keys returns the caller keys that are good now; none: nobody is admitted.
-	// Nil: callers need no key.
-	Keys func() []entra.Secret
+	// Keys prove callers. Nil: nobody proves itself by key, and what a request
+	// carries as one is not looked at.
+	Keys *Keyring
+	// UIDs are callers by the uid of their process. They count where
+	// [TellsUID], for peers on Unix sockets.
+	UIDs map[int]string
+	// Anonymous admits who calls by a protocol that cannot carry a key, as
+	// [Anonymous], from this machine only.
+	Anonymous bool
 	// Hosts are names that the listeners go by beside localhost and its
 	// addresses: the hosts of their configured addresses. The unspecified
 	// addresses (0.0.0.0, ::) are nobody's name and do not count.
@@ -49,13 +62,23 @@ type Config struct {
 
 // Guard admits callers. It is safe for concurrent use.
 type Guard struct {
-	keys  func() []entra.Secret
-	hosts map[string]bool
+	keys      *Keyring
+	uids      map[int]string
+	anonymous bool
+	open      bool // callers need no proof
+	hosts     map[string]bool
 }
 
 // New makes a guard.
 func New(cfg Config) *Guard {
-	g := &Guard{keys: cfg.Keys, hosts: map[string]bool{"localhost": true, "127.0.0.1": true, "::1": true}}
+	g := &Guard{
+		keys:      cfg.Keys,
+		uids:      maps.Clone(cfg.UIDs),
+		anonymous: cfg.Anonymous,
+		open:      cfg.Keys == nil && len(cfg.UIDs) == 0 && !cfg.Anonymous,
+		hosts:     map[string]bool{"localhost": true, "127.0.0.1": true, "::1": true},
+	}
+	maps.DeleteFunc(g.uids, func(uid int, _ string) bool { return !tellsUser(uid) })
 	for _, host := range cfg.Hosts {
 		if addr, err := netip.ParseAddr(host); err == nil && addr.IsUnspecified() {
 			continue
@@ -66,69 +89,55 @@ func New(cfg Config) *Guard {
 }
 
 // Admit authenticates the caller of r, or says why not: [entra.Denied] for a
-// request that no local program would send, [entra.Unadmitted] for a key that
-// is missing or wrong. The order of the checks is that of the documentation;
-// a caller learns nothing about keys before it has passed the others.
+// request that no local program would send, [entra.Unadmitted] for a caller
+// that does not prove itself, or what keysOf has to say. The order of the checks
+// is that of the documentation; a caller learns nothing about keys before it has
+// passed the others.
+//
+// A nil keysOf stands for a protocol that cannot carry a key.
 func (g *Guard) Admit(r *http.Request, keysOf KeysOf) (Principal, error) {
-	for _, check := range [...]func(*http.Request) error{g.checkPeer, g.checkHost, checkForwarded, checkSite} {
-		if err := check(r); err != nil {
+	a := arrive(r)
+	for _, check := range [...]func(arrival) error{g.checkPeer, g.checkHost, checkForwarded, checkSite, g.checkPlaces} {
+		if err := check(a); err != nil {
 			return Principal{}, err
 		}
 	}
-	if g.keys == nil {
-		return Principal{Name: Local, Via: "peer"}, nil
+	if g.open {
+		return Principal{Name: Local, Via: "peer", Peer: a.peer}, nil
 	}
-	if err := g.checkKeys(keysOf(r)); err != nil {
+	return g.identify(a, keysOf)
+}
+
+// identify says which caller it is, by key and by uid. Whoever shows a key must
+// show a good one, whatever its uid; where both prove a caller it is the same.
+func (g *Guard) identify(a arrival, keysOf KeysOf) (Principal, error) {
+	const op = "guard.caller"
+	byKey, err := g.callerByKey(a, keysOf)
+	if err != nil {
 		return Principal{}, err
 	}
-	return Principal{Name: Local, Via: "key"}, nil
+	byUID := g.callerByUID(a.peer)
+	switch {
+	case byKey != "" && byUID != "" && byKey != byUID:
+		return Principal{}, entra.Errorf(entra.Unadmitted, op, "caller: the key proves another one than the uid of the process; call without a key, or as another user")
+	case byKey != "":
+		return Principal{Name: byKey, Via: "key", Peer: a.peer}, nil
+	case byUID != "":
+		return Principal{Name: byUID, Via: "uid", Peer: a.peer}, nil
+	case keysOf == nil && g.anonymous && a.near:
+		return Principal{Name: Anonymous, Via: "none", Peer: a.peer}, nil
+	case keysOf == nil:
+		return Principal{}, entra.Errorf(entra.Unadmitted, op, "caller: unknown, and this protocol cannot carry a key; use one that can, or configure a caller named %s", Anonymous)
+	case g.keys == nil:
+		return Principal{}, entra.Errorf(entra.Unadmitted, op, "caller: unknown, and no caller keys are configured; call by Unix socket, as a user whose uid a caller has")
+	}
+	return Principal{}, entra.Errorf(entra.Unadmitted, "guard.key", "caller key: none in the request; send it as X-Broker-Key")
 }
 
-// KeysOf reads the caller keys that a request carries, in the way of one
-// mount. It may return several; [Guard.Admit] judges them.
-type KeysOf func(r *http.Request) []entra.Secret
-
-// HeaderKeys is the [KeysOf] of the broker's own paths: X-Broker-Key, or where
-// the request has no such header, Authorization: Bearer.
-func HeaderKeys(r *http.Request) []entra.Secret {
-	var keys []entra.Secret
-	add := func(key string) {
-		if key != "" {
-			keys = append(keys, entra.NewSecret(key))
-		}
+// callerByUID names the caller whose process it is; empty: nobody's.
+func (g *Guard) callerByUID(p *Peer) string {
+	if p == nil {
+		return ""
 	}
-	if values, ok := r.Header["X-Broker-Key"]; ok {
-		for _, value := range values {
-			add(value)
-		}
-		return keys
-	}
-	for _, value := range r.Header["Authorization"] {
-		if scheme, key, _ := strings.Cut(value, " "); strings.EqualFold(scheme, "Bearer") {
-			add(strings.TrimLeft(key, " ")) // RFC 9110 §11.4: one space or several
-		}
-	}
-	return keys
-}
-
-// checkKeys refuses a request without a key, with two that differ, or with
-// one that is not good.
-func (g *Guard) checkKeys(presented []entra.Secret) error {
-	const op = "guard.key"
-	if len(presented) == 0 {
-		return entra.Errorf(entra.Unadmitted, op, "caller key: none in the request; send it as X-Broker-Key")
-	}
-	for _, other := range presented[1:] {
-		if !other.Equal(presented[0]) {
-			return entra.Errorf(entra.Unadmitted, op, "caller key: the request carries two that disagree; send one")
-		}
-	}
-	good := false
-	for _, key := range g.keys() { // all of them, so that time does not tell which
-		good = key.Equal(presented[0]) || good
-	}
-	if !good {
-		return entra.Errorf(entra.Unadmitted, op, "caller key: not one of those configured")
-	}
-	return nil
+	return g.uids[p.UID]
 }

@@ -1,6 +1,7 @@
 package guard_test
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -62,6 +63,178 @@ func TestNoKeysConfiguredIsNotTheSameAsNoneGood(t *testing.T) {
 	}
 }
 
+// proof is what a request brings, from where it comes.
+type proof struct {
+	from    string // "near", "far" or "socket"
+	uid     int    // of the process at the other end; 0: not known
+	key     string
+	keyless bool // by a protocol that cannot carry a key
+}
+
+func (p proof) request(t *testing.T) (*http.Request, guard.KeysOf) {
+	t.Helper()
+	r, keysOf := request(t, nil), guard.KeysOf(guard.HeaderKeys)
+	if p.key != "" {
+		r.Header = http.Header{"X-Broker-Key": {p.key}}
+	}
+	if p.keyless {
+		keysOf = nil
+	}
+	var peer *guard.Peer
+	if p.uid != 0 {
+		peer = &guard.Peer{UID: p.uid}
+	}
+	switch p.from {
+	case "far":
+		r.RemoteAddr = "192.0.2.7:4"
+		fallthrough
+	case "near":
+		r = r.WithContext(guard.WithPeer(r.Context(), peer))
+	case "socket":
+		r = visit(r, peer)
+	}
+	return r, keysOf
+}
+
+func TestProof(t *testing.T) {
+	const (
+		noKey, noCaller = "unadmitted guard.key", "unadmitted guard.caller"
+		tooFar          = "denied guard.peer"
+		alice, bob      = 1000, 1001
+	)
+	uids := map[int]string{alice: "alpha", bob: "beta"}
+	twoKeys := named("alpha", keyA, "beta", keyB)
+	for mode, rows := range map[string]struct {
+		cfg  guard.Config
+		want map[proof]string
+	}{
+		"open": {guard.Config{}, map[proof]string{
+			{from: "near"}:                           "local peer",
+			{from: "near", keyless: true}:            "local peer",
+			{from: "near", key: keyC}:                "local peer",
+			{from: "socket"}:                         "local peer",
+			{from: "socket", uid: alice, key: keyA}:  "local peer",
+			{from: "far"}:                            tooFar,
+			{from: "far", key: keyA}:                 tooFar,
+			{from: "far", uid: alice, keyless: true}: tooFar,
+		}},
+		"keys": {guard.Config{Keys: twoKeys}, map[proof]string{
+			{from: "near"}:                           noKey,
+			{from: "near", key: keyA}:                "alpha key",
+			{from: "near", key: keyB}:                "beta key",
+			{from: "near", key: keyC}:                noKey,
+			{from: "near", keyless: true}:            noCaller,
+			{from: "near", key: keyA, keyless: true}: noCaller,
+			{from: "socket"}:                         noKey,
+			{from: "socket", uid: alice}:             noKey,
+			{from: "socket", uid: alice, key: keyB}:  "beta key",
+			{from: "far"}:                            noKey,
+			{from: "far", key: keyA}:                 "alpha key",
+			{from: "far", key: keyC}:                 noKey,
+			{from: "far", keyless: true}:             noCaller,
+		}},
+		"uids": {guard.Config{UIDs: uids}, map[proof]string{
+			{from: "near"}:                            noCaller,
+			{from: "near", uid: alice}:                noCaller, // no Unix socket, whatever the context says
+			{from: "near", key: keyA}:                 noCaller,
+			{from: "near", keyless: true}:             noCaller,
+			{from: "socket"}:                          noCaller,
+			{from: "socket", uid: 7}:                  noCaller,
+			{from: "socket", uid: alice}:              "alpha uid",
+			{from: "socket", uid: bob}:                "beta uid",
+			{from: "socket", uid: bob, keyless: true}: "beta uid",
+			{from: "socket", uid: bob, key: keyC}:     "beta uid", // nobody has a key, so it is none
+			{from: "far", uid: alice}:                 tooFar,
+			{from: "far", uid: alice, keyless: true}:  tooFar,
+		}},
+		"keys and uids": {guard.Config{Keys: twoKeys, UIDs: uids}, map[proof]string{
+			{from: "near"}:                                         noKey,
+			{from: "near", key: keyB}:                              "beta key",
+			{from: "near", uid: alice}:                             noKey,
+			{from: "socket"}:                                       noKey,
+			{from: "socket", uid: 7}:                               noKey,
+			{from: "socket", uid: 7, key: keyA}:                    "alpha key",
+			{from: "socket", uid: alice}:                           "alpha uid",
+			{from: "socket", uid: alice, key: keyA}:                "alpha key",
+			{from: "socket", uid: alice, key: keyB}:                noCaller,
+			{from: "socket", uid: bob, key: keyA}:                  noCaller,
+			{from: "socket", uid: alice, key: keyC}:                noKey, // what was meant to prove does not
+			{from: "socket", uid: alice, keyless: true}:            "alpha uid",
+			{from: "socket", uid: alice, key: keyB, keyless: true}: "alpha uid", // nobody reads that header there
+			{from: "socket", uid: 7, keyless: true}:                noCaller,
+			{from: "far", uid: alice}:                              noKey,
+			{from: "far", uid: alice, keyless: true}:               noCaller,
+			{from: "far", uid: alice, key: keyB}:                   "beta key", // the uid is no word from there
+		}},
+		"anonymous": {guard.Config{Anonymous: true}, map[proof]string{
+			{from: "near"}:                           noCaller,
+			{from: "near", key: keyA}:                noCaller,
+			{from: "near", keyless: true}:            "anonymous none",
+			{from: "near", key: keyA, keyless: true}: "anonymous none",
+			{from: "socket"}:                         noCaller,
+			{from: "socket", keyless: true}:          "anonymous none",
+			{from: "far", keyless: true}:             tooFar,
+		}},
+		"everything": {guard.Config{Keys: twoKeys, UIDs: uids, Anonymous: true}, map[proof]string{
+			{from: "near"}:                            noKey,
+			{from: "near", key: keyC}:                 noKey,
+			{from: "near", key: keyA}:                 "alpha key",
+			{from: "near", keyless: true}:             "anonymous none",
+			{from: "near", uid: alice, keyless: true}: "anonymous none",
+			{from: "socket", uid: 7}:                  noKey,
+			{from: "socket", uid: 7, keyless: true}:   "anonymous none",
+			{from: "socket", keyless: true}:           "anonymous none",
+			{from: "socket", uid: bob, keyless: true}: "beta uid", // rather somebody than nobody
+			{from: "far"}:                             noKey,
+			{from: "far", key: keyB}:                  "beta key",
+			{from: "far", keyless: true}:              noCaller,
+			{from: "far", key: keyB, keyless: true}:   noCaller,
+			{from: "far", uid: bob, keyless: true}:    noCaller,
+		}},
+		"no good keys": {guard.Config{Keys: keys()}, map[proof]string{
+			{from: "near"}:                noKey,
+			{from: "near", key: keyA}:     noKey,
+			{from: "near", keyless: true}: noCaller,
+			{from: "socket", uid: alice}:  noKey,
+			{from: "far"}:                 noKey,
+		}},
+	} {
+		t.Run(mode, func(t *testing.T) {
+			g := guard.New(rows.cfg)
+			for p, want := range rows.want {
+				r, keysOf := p.request(t)
+				if got := verdict(g, r, keysOf); got != want {
+					t.Errorf("%+v: got %q, want %q", p, got, want)
+				}
+			}
+		})
+	}
+}
+
+// A refusal names the remedy, and no caller.
+func TestWhoWasRefusedReadsWhatToDo(t *testing.T) {
+	all := guard.Config{Keys: named("alpha", keyA), UIDs: map[int]string{1000: "beta"}}
+	for _, tt := range []struct {
+		cfg    guard.Config
+		proof  proof
+		remedy string
+	}{
+		{all, proof{from: "near"}, "send it as X-Broker-Key"},
+		{all, proof{from: "near", keyless: true}, "configure a caller named anonymous"},
+		{all, proof{from: "socket", uid: 1000, key: keyA}, "call without a key, or as another user"},
+		{guard.Config{UIDs: all.UIDs}, proof{from: "near"}, "call by Unix socket, as a user whose uid a caller has"},
+	} {
+		r, keysOf := tt.proof.request(t)
+		_, err := guard.New(tt.cfg).Admit(r, keysOf)
+		if err == nil || !strings.Contains(err.Error(), tt.remedy) {
+			t.Errorf("%+v: got %v, want %q in it", tt.proof, err, tt.remedy)
+		}
+		if err != nil && (strings.Contains(err.Error(), "alpha") || strings.Contains(err.Error(), "beta")) {
+			t.Errorf("the refusal names a caller: %v", err)
+		}
+	}
+}
+
 func TestAdmissionOrder(t *testing.T) {
 	g := guard.New(guard.Config{})
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://evil.example/", nil)
@@ -71,7 +244,7 @@ func TestAdmissionOrder(t *testing.T) {
 	}
 	check := func(want string) {
 		t.Helper()
-		if got := verdict(g, r); got != want {
+		if got := verdict(g, r, guard.HeaderKeys); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
@@ -87,6 +260,9 @@ func TestAdmissionOrder(t *testing.T) {
 	g = guard.New(guard.Config{Keys: keys(keyA)})
 	check("denied guard.site")
 	r.Header.Del("Origin")
+	r.Header.Set("Cookie", "broker_key=x")
+	check("denied guard.key")
+	r.Header.Del("Cookie")
 	check("unadmitted guard.key")
 	r.Header.Set("X-Broker-Key", keyA)
 	check("local key")
@@ -95,7 +271,7 @@ func TestAdmissionOrder(t *testing.T) {
 // The keys may stand in the body, which is not for everybody to make us read.
 func TestKeysAreReadLast(t *testing.T) {
 	read := false
-	keysOf := func(*http.Request) []entra.Secret { read = true; return nil }
+	keysOf := func(*http.Request) ([]entra.Secret, error) { read = true; return nil, nil }
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://evil.example/", nil)
 	r.RemoteAddr = "127.0.0.1:4"
 	if _, err := guard.New(guard.Config{Keys: keys(keyA)}).Admit(r, keysOf); err == nil || read {
@@ -105,15 +281,28 @@ func TestKeysAreReadLast(t *testing.T) {
 	if _, err := guard.New(guard.Config{}).Admit(r, keysOf); err != nil || read {
 		t.Errorf("no keys configured: got error %v, keys read %v; want neither", err, read)
 	}
+	if _, err := guard.New(guard.Config{UIDs: map[int]string{1: "alpha"}}).Admit(r, keysOf); err == nil || read {
+		t.Errorf("nobody has a key: got error %v, keys read %v; want an error and no keys read", err, read)
+	}
 	if _, err := guard.New(guard.Config{Keys: keys(keyA)}).Admit(r, keysOf); err == nil || !read {
 		t.Errorf("keys configured: got error %v, keys read %v; want both", err, read)
 	}
 }
 
+func TestKeysThatCannotBeReadAreTheRequestsFault(t *testing.T) {
+	broken := entra.Errorf(entra.Invalid, "oauth.form", "body: larger than 64 KiB")
+	g := guard.New(guard.Config{Keys: keys(keyA), UIDs: map[int]string{1000: "alpha"}})
+	who, err := g.Admit(visit(request(t, nil), &guard.Peer{UID: 1000}), func(*http.Request) ([]entra.Secret, error) {
+		return secrets(keyA), broken
+	})
+	if !errors.Is(err, broken) || who != (guard.Principal{}) {
+		t.Errorf("got %+v, %v; want nobody, and the error of the keys", who, err)
+	}
+}
+
 func TestRefusalsNameNoKey(t *testing.T) {
 	g := guard.New(guard.Config{Keys: keys(keyA)})
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/", nil)
-	r.RemoteAddr = "127.0.0.1:4"
+	r := request(t, nil)
 	for _, headers := range []http.Header{
 		{},
 		{"X-Broker-Key": {keyB}},
@@ -145,12 +334,26 @@ func TestPrincipalTravelsInTheContext(t *testing.T) {
 }
 
 func BenchmarkAdmit(b *testing.B) {
-	for name, cfg := range map[string]guard.Config{"peer": {}, "key": {Keys: keys(keyA)}} {
-		b.Run(name, func(b *testing.B) {
-			g := guard.New(cfg)
-			r := httptest.NewRequestWithContext(b.Context(), http.MethodGet, "http://localhost:5178/token", nil)
-			r.RemoteAddr = "127.0.0.1:40000"
-			r.Header = http.Header{"User-Agent": {"curl/8"}, "Accept": {"*/*"}, "X-Request-Id": {"1"}, "X-Broker-Key": {keyA}}
+	headers := http.Header{"User-Agent": {"curl/8"}, "Accept": {"*/*"}, "X-Request-Id": {"1"}, "X-Broker-Key": {keyA}}
+	keyed := guard.Config{Keys: named("alpha", keyA, "beta", keyB)}
+	for _, tt := range []struct {
+		name, query, cookie string
+		cfg                 guard.Config
+	}{
+		{name: "peer"},
+		{name: "key", cfg: keyed},
+		{name: "key and scope", cfg: keyed, query: "scope=https%3A%2F%2Fapi.security.microsoft.com%2F.default&tenant=22222222-2222-2222-2222-222222222222"},
+		{name: "key and filter", cfg: keyed, query: "$filter=createdDateTime%20ge%202026-11-21T00:00:00Z&$top=50&$select=id,title"},
+		{name: "key and cookie", cfg: keyed, cookie: "theme=dark; session=0123456789abcdef0123456789abcdef"},
+		{name: "key and the worst query", cfg: keyed, query: strings.Repeat("0123456789abcde%41&", 30<<10/19)},
+	} {
+		b.Run(tt.name, func(b *testing.B) {
+			g := guard.New(tt.cfg)
+			r := request(b, headers.Clone())
+			r.URL.RawQuery = tt.query
+			if tt.cookie != "" {
+				r.Header.Set("Cookie", tt.cookie)
+			}
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := g.Admit(r, guard.HeaderKeys); err != nil {

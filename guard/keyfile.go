@@ -5,88 +5,31 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io/fs"
-	"log/slog"
 	"os"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"tokenbroker/entra"
 )
 
 const (
 	minKey     = 16       // bytes; what is shorter can be guessed
+	maxKeys    = 1000     // in a file; rotation takes two
 	maxKeyFile = 64 << 10 // bytes
-	keyRecheck = time.Second
 )
 
-// KeyFile holds the caller keys of a file, one a line; blank lines and lines
-// that begin with # do not count. The file is read again when keys are asked
-// for, at most once a second. When it breaks, that is logged once and the keys
-// of before stay good.
-type KeyFile struct {
-	path    string
-	logger  *slog.Logger
-	reading sync.Mutex // held by the one caller that reads the file again
-	held    atomic.Pointer[heldKeys]
+// fileKey is a key of a file, by its sum and its length.
+type fileKey struct {
+	sum          [sha256.Size]byte
+	length, line int
 }
 
-// heldKeys are the keys that are good, and what is known of the file.
-type heldKeys struct {
-	keys  []entra.Secret
-	sum   [sha256.Size]byte // of the content that they were read from
-	tried time.Time         // when the file was last looked at
-	fault string            // why that failed; empty: it did not
-}
-
-// OpenKeyFile reads the file for the first time; then it must be good.
-func OpenKeyFile(path string, logger *slog.Logger) (*KeyFile, error) {
-	held, err := readKeys(path)
-	if err != nil {
-		return nil, err
-	}
-	f := &KeyFile{path: path, logger: logger}
-	f.held.Store(held)
-	return f, nil
-}
-
-// Keys returns the keys that are good now. The slice is shared: nobody may
-// write to it.
-func (f *KeyFile) Keys() []entra.Secret {
-	if time.Since(f.held.Load().tried) >= keyRecheck {
-		f.readAgain()
-	}
-	return f.held.Load().keys
-}
-
-// readAgain reads the file again, unless another caller is at it.
-func (f *KeyFile) readAgain() {
-	if !f.reading.TryLock() {
-		return
-	}
-	defer f.reading.Unlock()
-	before := f.held.Load()
-	next, err := readKeys(f.path)
-	switch {
-	case err != nil:
-		next = &heldKeys{keys: before.keys, sum: before.sum, tried: time.Now(), fault: err.Error()}
-		if next.fault != before.fault {
-			f.logger.Warn("caller keys not read again, those of before stay good", "err", err)
-		}
-	case next.sum != before.sum || before.fault != "":
-		f.logger.Info("caller keys read again", "count", len(next.keys))
-	}
-	f.held.Store(next)
-}
-
-// readKeys reads a whole key file. It reads the content, not only the times of
-// the file, since two writes in one tick of the file system's clock look alike.
-func readKeys(path string) (*heldKeys, error) {
+// readKeys reads a key file: one key a line; blank lines and lines that begin
+// with # do not count.
+func readKeys(path string) ([]fileKey, error) {
 	content, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}
-	held := &heldKeys{sum: sha256.Sum256(content), tried: time.Now()}
+	var keys []fileKey
 	number := 0
 	for line := range bytes.Lines(content) {
 		number++
@@ -97,14 +40,16 @@ func readKeys(path string) (*heldKeys, error) {
 			return nil, keyFileError(path, "line %d: not printable ASCII; make a key with: tokenbroker key new", number)
 		case len(line) < minKey:
 			return nil, keyFileError(path, "line %d: shorter than %d characters; make a key with: tokenbroker key new", number, minKey)
+		case len(keys) == maxKeys:
+			return nil, keyFileError(path, "line %d: more than %d keys; remove those that nobody uses any more", number, maxKeys)
 		default:
-			held.keys = append(held.keys, entra.NewSecret(string(line)))
+			keys = append(keys, fileKey{sha256.Sum256(line), len(line), number})
 		}
 	}
-	if len(held.keys) == 0 {
+	if len(keys) == 0 {
 		return nil, keyFileError(path, "no key in it; make one with: tokenbroker key new")
 	}
-	return held, nil
+	return keys, nil
 }
 
 // readFile reads a regular file of bearable size. It looks before it opens:
@@ -127,7 +72,7 @@ func readFile(path string) ([]byte, error) {
 }
 
 func keyFileError(path, format string, args ...any) error {
-	return entra.Errorf(entra.Invalid, "guard.keyfile", "caller key file %s: "+format, append([]any{path}, args...)...)
+	return entra.Errorf(entra.Invalid, "guard.keyfile", "%s: "+format, append([]any{path}, args...)...)
 }
 
 // withoutPath drops what package os puts before its errors, since our text

@@ -2,10 +2,12 @@ package guard_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,26 +20,48 @@ import (
 const (
 	keyA = "key-a-0123456789abcdef"
 	keyB = "key-b-0123456789abcdef"
+	keyC = "key-c-0123456789abcdef"
 )
 
-// keys makes the Keys of a [guard.Config].
-func keys(values ...string) func() []entra.Secret {
+// keys makes a keyring whose keys prove the local caller.
+func keys(values ...string) *guard.Keyring {
+	return guard.NewKeyring(map[string][]entra.Secret{guard.Local: secrets(values...)})
+}
+
+// named makes a keyring of callers with a key each.
+func named(callersAndKeys ...string) *guard.Keyring {
+	all := map[string][]entra.Secret{}
+	for pair := range slices.Chunk(callersAndKeys, 2) {
+		all[pair[0]] = append(all[pair[0]], entra.NewSecret(pair[1]))
+	}
+	return guard.NewKeyring(all)
+}
+
+func secrets(values ...string) []entra.Secret {
 	var secrets []entra.Secret
 	for _, v := range values {
 		secrets = append(secrets, entra.NewSecret(v))
 	}
-	return func() []entra.Secret { return secrets }
+	return secrets
 }
 
 // verdict is what a guard said: how the caller was admitted, or where and as
 // what it was refused.
-func verdict(g *guard.Guard, r *http.Request) string {
-	who, err := g.Admit(r, guard.HeaderKeys)
+func verdict(g *guard.Guard, r *http.Request, keysOf guard.KeysOf) string {
+	who, err := g.Admit(r, keysOf)
 	if err != nil {
 		e := entra.AsError(err)
 		return e.Kind.String() + " " + e.Op
 	}
 	return who.Name + " " + who.Via
+}
+
+// request is one from this machine, which every check but the last lets pass.
+func request(tb testing.TB, headers http.Header) *http.Request {
+	tb.Helper()
+	r := httptest.NewRequestWithContext(tb.Context(), http.MethodGet, "http://localhost/", nil)
+	r.RemoteAddr, r.Header = "127.0.0.1:4", headers
+	return r
 }
 
 // door is a real listener with a guard behind it, which answers with verdicts.
@@ -50,9 +74,12 @@ func open(t *testing.T, network, address string, cfg guard.Config) door {
 		t.Fatal(err)
 	}
 	g := guard.New(cfg)
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Verdict", verdict(g, r))
-	})}
+	srv := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Verdict", verdict(g, r, keysAt(r.URL.Path)))
+		}),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return guard.WithPeer(ctx, guard.PeerOf(c)) },
+	}
 	done := make(chan error)
 	go func() { done <- srv.Serve(l) }()
 	t.Cleanup(func() {
@@ -62,6 +89,16 @@ func open(t *testing.T, network, address string, cfg guard.Config) door {
 		}
 	})
 	return door{l}
+}
+
+// keyless is the path of a protocol that cannot carry a key.
+const keyless = "/keyless"
+
+func keysAt(path string) guard.KeysOf {
+	if path == keyless {
+		return nil
+	}
+	return guard.HeaderKeys
 }
 
 // knock sends a request as it stands, each line without its end, and returns

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"unicode"
 
 	"tokenbroker/entra"
 )
@@ -12,40 +13,48 @@ import (
 // The checks below ask where a request comes from. Loopback alone says little:
 // every page in the machine's browser and every open proxy on it reach it too.
 
+// arrival is a request and what its connection says of it.
+type arrival struct {
+	*http.Request
+	socket bool  // by Unix socket: its file mode has admitted the peer; no browser and no resolver leads there
+	near   bool  // from this machine
+	peer   *Peer // of a Unix socket; nil: not known
+}
+
+func arrive(r *http.Request) arrival {
+	a := arrival{Request: r}
+	if addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && addr.Network() == "unix" {
+		a.socket, a.near, a.peer = true, true, peerIn(r.Context())
+		return a
+	}
+	addr, err := netip.ParseAddrPort(r.RemoteAddr)
+	a.near = err == nil && addr.Addr().IsLoopback()
+	return a
+}
+
 // checkPeer refuses a peer on another machine. Where callers have keys, those
 // are the proof in its place: for a listener that the configuration opened on
 // purpose.
-func (g *Guard) checkPeer(r *http.Request) error {
-	if g.keys != nil || unixSocket(r) || loopback(r.RemoteAddr) {
+func (g *Guard) checkPeer(a arrival) error {
+	if a.near || g.keys != nil {
 		return nil
 	}
-	return entra.Errorf(entra.Denied, "guard.peer", "peer %s: not on this machine, and no caller keys are configured", entra.Quote(r.RemoteAddr))
-}
-
-// unixSocket reports whether r came by a Unix socket. Its file mode has
-// admitted the peer; no browser and no resolver leads there.
-func unixSocket(r *http.Request) bool {
-	addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	return ok && addr.Network() == "unix"
-}
-
-func loopback(remote string) bool {
-	addr, err := netip.ParseAddrPort(remote)
-	return err == nil && addr.Addr().IsLoopback()
+	return entra.Errorf(entra.Denied, "guard.peer", "peer %s: not on this machine, and no caller keys are configured", entra.Quote(a.RemoteAddr))
 }
 
 // checkHost refuses a Host that is no name of the listener. A page whose name
 // was rebound to 127.0.0.1 reaches us, but its name stays in Host. Names count
 // in their exact spelling only: no resolver is asked, so that none can lie.
-func (g *Guard) checkHost(r *http.Request) error {
-	if unixSocket(r) {
+func (g *Guard) checkHost(a arrival) error {
+	if a.socket {
 		return nil
 	}
-	host, ok := splitHost(r.Host)
-	if ok && (g.hosts[host] || host == localAddress(r)) {
+	// The target of a request may be a whole URL, with a user before the host.
+	host, ok := splitHost(a.Host)
+	if ok && a.URL.User == nil && (g.hosts[host] || host == localAddress(a.Request)) {
 		return nil
 	}
-	return entra.Errorf(entra.Denied, "guard.host", "Host %s: not a name of this listener; call it as localhost", entra.Quote(r.Host))
+	return entra.Errorf(entra.Denied, "guard.host", "Host %s: not a name of this listener; call it as localhost", entra.Quote(a.Host))
 }
 
 // localAddress is the address that the caller connected to. An address in
@@ -60,8 +69,12 @@ func localAddress(r *http.Request) string {
 
 // splitHost returns the name in a Host header, in lower case and without
 // brackets. It refuses what is not RFC 9110 §7.2's host [ ":" port ], where
-// only an IPv6 address stands in brackets.
+// only an IPv6 address stands in brackets, and what is not ASCII: the Kelvin
+// sign becomes a k in lower case.
 func splitHost(s string) (host string, ok bool) {
+	if strings.IndexFunc(s, func(r rune) bool { return r > unicode.MaxASCII }) >= 0 {
+		return "", false
+	}
 	host = strings.ToLower(s)
 	if colon := strings.LastIndexByte(host, ':'); colon > strings.LastIndexByte(host, ']') {
 		if !isPort(host[colon+1:]) {
@@ -82,8 +95,8 @@ func isPort(s string) bool {
 
 // checkForwarded refuses what a proxy passed on: an open one would be a way
 // in from outside.
-func checkForwarded(r *http.Request) error {
-	for name := range r.Header {
+func checkForwarded(a arrival) error {
+	for name := range a.Header {
 		if saysForwarded(name) {
 			return entra.Errorf(entra.Denied, "guard.forwarded", "header %s: the broker answers local programs, not proxies; remove the proxy between them", entra.Quote(name))
 		}
@@ -91,34 +104,48 @@ func checkForwarded(r *http.Request) error {
 	return nil
 }
 
-// saysForwarded reports whether a header names those who passed the request
-// on. An underscore counts as a hyphen, since some gateways read it so.
+// saysForwarded reports whether a header speaks of another client than the one
+// that connected. No client says such a thing of itself. X-Forwarded-Proto and
+// -Port do not count: they speak of the connection, and a service mesh writes
+// them on every request. An underscore counts as a hyphen, since some gateways
+// read it so.
 func saysForwarded(name string) bool {
 	name = strings.ReplaceAll(name, "_", "-")
-	return strings.EqualFold(name, "Forwarded") ||
-		strings.EqualFold(name, "X-Forwarded-For") ||
-		strings.EqualFold(name, "X-Forwarded-Host")
+	for _, other := range [...]string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Server", "X-Real-Ip"} {
+		if len(name) == len(other) && strings.EqualFold(name, other) {
+			return true
+		}
+	}
+	return false
 }
 
 // checkSite refuses what a page of another site makes a browser send. It does
 // so for every method: a token is read by GET, which is why
 // [http.CrossOriginProtection] will not do.
-func checkSite(r *http.Request) error {
+func checkSite(a arrival) error {
 	const op = "guard.site"
-	for _, site := range r.Header["Sec-Fetch-Site"] {
+	for _, site := range a.Header["Sec-Fetch-Site"] {
 		if site != "none" && site != "same-origin" {
 			return entra.Errorf(entra.Denied, op, "Sec-Fetch-Site %s: a web page of another site may not call the broker", entra.Quote(site))
 		}
 	}
-	for _, origin := range r.Header["Origin"] {
-		if origin != ownOrigin(r) {
+	origins := a.Header["Origin"]
+	for _, origin := range origins {
+		if len(origins) > 1 || a.socket || origin != ownOrigin(a.Request) {
 			return entra.Errorf(entra.Denied, op, "Origin %s: a web page of another origin may not call the broker", entra.Quote(origin))
+		}
+	}
+	// A browser asks like this for pages of another origin only, or of another network.
+	for _, name := range [...]string{"Access-Control-Request-Method", "Access-Control-Request-Private-Network"} {
+		if _, asks := a.Header[name]; asks {
+			return entra.Errorf(entra.Denied, op, "header %s: a preflight is never granted, a web page of another origin may not call the broker", name)
 		}
 	}
 	return nil
 }
 
-// ownOrigin is the origin of a page that the listener itself would serve.
+// ownOrigin is the origin of a page that the listener itself would serve. On a
+// Unix socket it means nothing: no page has that for its host.
 func ownOrigin(r *http.Request) string {
 	if r.TLS != nil {
 		return "https://" + r.Host

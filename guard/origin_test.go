@@ -33,6 +33,9 @@ func TestHostMustBeANameOfTheListener(t *testing.T) {
 		"::1", "[::1", "::1]", "[::1]x", "[::1]:", "[::1]:x", "[]", "[", "]", "[localhost]", "[127.0.0.1]:" + port,
 		"[0:0:0:0:0:0:0:1]", "[::ffff:127.0.0.1]", "[::1%25lo]:" + port,
 		"localhost@evil.example", "evil.example@localhost", "localhost:" + port + "@evil.example", "evil.example:80@localhost:" + port,
+		"bro\u212aer.internal", "BRO\u212aER.internal:" + port, "lo\u0441alhost", "l\u00f6calhost", "\uff4cocalhost", // look-alikes; the Kelvin sign is a k in lower case
+		"broker.internal.", "broker.internal.evil.example", "xn--localhost", "localhost%00", "local%68ost", "%31%32%37.0.0.1", "localhost\tx",
+		"0x7f.0.0.1", "0x7F000001", "017700000001", "127.0.0.1:0x50", "127.0.0.1:80:80", "[::1%lo]", "[fe80::1%25eth0]", "[::ffff:7f00:1]", "[::127.0.0.1]", "[::1].evil.example",
 		"localhost/evil.example", "evil.example/localhost", "localhost,evil.example", "localhost:" + port + ":" + port,
 	} {
 		if got := d.get(t, host); got != "denied guard.host" && got != "400" {
@@ -43,7 +46,7 @@ func TestHostMustBeANameOfTheListener(t *testing.T) {
 
 // Whatever stands in the request target decides what net/http takes for Host.
 func TestHostByRequestTarget(t *testing.T) {
-	d := open(t, "tcp4", "127.0.0.1:0", guard.Config{})
+	d := open(t, "tcp4", "127.0.0.1:0", guard.Config{Hosts: []string{"broker.internal"}})
 	for _, tt := range []struct {
 		want  string
 		lines []string
@@ -52,6 +55,13 @@ func TestHostByRequestTarget(t *testing.T) {
 		{admitted, []string{"GET http://localhost/token HTTP/1.1", "Host: evil.example"}}, // RFC 9112 §3.2.2: Host does not count
 		{"denied guard.host", []string{"GET http://evil.example/token HTTP/1.1", "Host: localhost"}},
 		{"denied guard.host", []string{"GET http://localhost@evil.example/ HTTP/1.1", "Host: localhost"}},
+		{"denied guard.host", []string{"GET http://evil.example@localhost/ HTTP/1.1", "Host: localhost"}},
+		{"denied guard.host", []string{"GET http://bro%E2%84%AAer.internal/ HTTP/1.1", "Host: localhost"}},
+		{"denied guard.host", []string{"GET http:///token HTTP/1.1", "Host:"}},
+		{"denied guard.host", []string{"GET //evil.example/ HTTP/1.1", "Host: evil.example"}},
+		{admitted, []string{"GET //evil.example/ HTTP/1.1", "Host: localhost"}}, // a path
+		{"400", []string{"GET http://[::1/ HTTP/1.1", "Host: localhost"}},
+		{"400", []string{"GET / HTTP/1.1", "Host: localhost", "Host: localhost"}},
 		{"denied guard.host", []string{"CONNECT evil.example:443 HTTP/1.1", "Host: localhost"}},
 		{"denied guard.host", []string{"GET / HTTP/1.0", "Accept: */*"}}, // names no host at all
 		{admitted, []string{"GET / HTTP/1.0", "Host: localhost"}},
@@ -79,7 +89,9 @@ func TestListenersOfEveryKindAdmitLocalCallers(t *testing.T) {
 			if got := d.get(t, l.host); got != admitted {
 				t.Errorf("Host %s: got %q, want it admitted", l.host, got)
 			}
-			for _, header := range []string{"X-Forwarded-For: 192.0.2.1", "Origin: https://evil.example", "Sec-Fetch-Site: cross-site"} {
+			for _, header := range []string{
+				"X-Forwarded-For: 192.0.2.1", "Origin: https://evil.example", "Origin: null", "Sec-Fetch-Site: cross-site", "Access-Control-Request-Method: GET", "Cookie: broker-key=x",
+			} {
 				if got := d.get(t, l.host, header); !strings.HasPrefix(got, "denied ") {
 					t.Errorf("Host %s, %s: got %q, want it refused", l.host, header, got)
 				}
@@ -122,7 +134,7 @@ func TestPeerMustBeOnThisMachineUnlessItHasAKey(t *testing.T) {
 			if tt.key != "" {
 				r.Header.Set("X-Broker-Key", tt.key)
 			}
-			if got := verdict(guard.New(tt.cfg), r); got != tt.want {
+			if got := verdict(guard.New(tt.cfg), r, guard.HeaderKeys); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
@@ -135,13 +147,18 @@ func TestForwardedRequestsAreRefused(t *testing.T) {
 		"X-Forwarded-For: 192.0.2.1", "x-forwarded-for: 192.0.2.1", "X-FORWARDED-FOR: 192.0.2.1", "X-Forwarded-For:",
 		"X_Forwarded_For: 192.0.2.1", "x_forwarded-for: 192.0.2.1", "X-Forwarded_For: 127.0.0.1",
 		"X-Forwarded-Host: localhost", "x_forwarded_host: localhost",
+		"X-Forwarded-Server: proxy", "X_FORWARDED_SERVER: proxy", "X-Real-Ip: 192.0.2.1", "X-REAL-IP: 127.0.0.1", "x_real-ip:",
 		"Forwarded: for=192.0.2.1", "forwarded: for=_x", "FORWARDED:",
+		"Via: 1.1 proxy", "via: 1.0 fred, 1.1 p.example",
 	} {
 		if got, want := d.get(t, "localhost", header), "denied guard.forwarded"; got != want {
 			t.Errorf("%s: got %q, want %q", header, got, want)
 		}
 	}
-	for _, header := range []string{"X-Forwarded: x", "X-Forwarded-Fort: x", "Fast-Forwarded: x", "X-Request-Id: x", "F: x"} {
+	for _, header := range []string{
+		"X-Forwarded: x", "X-Forwarded-Fort: x", "Fast-Forwarded: x", "X-Request-Id: x", "F: x", "Viaduct: x", "Max-Forwards: 1",
+		"X-Forwarded-Proto: http", "X-Forwarded-Port: 5178", "X-Envoy-Attempt-Count: 1", "Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", // as a mesh writes them
+	} {
 		if got := d.get(t, "localhost", header); got != admitted {
 			t.Errorf("%s: got %q, want it admitted", header, got)
 		}
@@ -181,11 +198,31 @@ func TestPagesOfOtherSitesAreRefused(t *testing.T) {
 		{"denied guard.site", "Origin: http://" + own + "/"},
 		{"denied guard.site", "Origin: http://" + own + " https://evil.example"},
 		{"denied guard.site", "Origin: http://" + own + "\r\nOrigin: https://evil.example"},
+		{"denied guard.site", "Origin: http://" + own + "\r\nOrigin: http://" + own},
+		{"denied guard.site", "Origin: HTTP://" + own},
+		{"denied guard.site", "Access-Control-Request-Method: GET"},
+		{"denied guard.site", "access-control-request-method:"},
+		{"denied guard.site", "Access-Control-Request-Private-Network: true"},
+		{"denied guard.site", "Origin: http://" + own + "\r\nAccess-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: x-broker-key"},
+		{"denied guard.site", "Sec-Fetch-Site: same-origin\r\nAccess-Control-Request-Private-Network: true"},
+		{admitted, "Sec-Fetch-Mode: cors"}, // as Node's fetch sends it
 	} {
 		for _, method := range []string{"GET", "HEAD", "POST", "OPTIONS", "DELETE"} {
 			if got := d.knock(t, method+" / HTTP/1.1", "Host: "+own, tt.header); got != tt.want {
 				t.Errorf("%s, %q: got %q, want %q", method, tt.header, got, tt.want)
 			}
+		}
+	}
+}
+
+// No page has a Unix socket for its origin: whatever sends one there has
+// passed a page's request on.
+func TestUnixSocketsHaveNoOrigin(t *testing.T) {
+	d := open(t, "unix", t.TempDir()+"/s", guard.Config{})
+	for _, origin := range []string{"http://localhost", "http://evil.example", "https://evil.example", "null", ""} {
+		host := strings.TrimPrefix(strings.TrimPrefix(origin, "http://"), "https://")
+		if got, want := d.get(t, host, "Origin: "+origin), "denied guard.site"; got != want {
+			t.Errorf("Origin %q: got %q, want %q", origin, got, want)
 		}
 	}
 }
@@ -200,7 +237,7 @@ func TestOriginGoesWithTheScheme(t *testing.T) {
 		r.RemoteAddr = "127.0.0.1:4"
 		for origin, want := range want {
 			r.Header.Set("Origin", origin)
-			if got := verdict(g, r); got != want {
+			if got := verdict(g, r, guard.HeaderKeys); got != want {
 				t.Errorf("%s from %s: got %q, want %q", target, origin, got, want)
 			}
 		}

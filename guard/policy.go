@@ -2,7 +2,6 @@ package guard
 
 import (
 	"slices"
-	"strings"
 
 	"tokenbroker/entra"
 	"tokenbroker/route"
@@ -26,79 +25,111 @@ func (d Decision) Err() error {
 	return entra.Errorf(entra.Denied, "guard.policy", "%s", d.Reason)
 }
 
-// Policy decides what an admitted caller may have: the calls that the routes
-// let through, and the tokens of those routes that restrict nothing.
-type Policy struct {
-	Table   *route.Table
-	HandOut bool          // whether tokens are handed out at all
-	Scopes  []entra.Scope // handed out whatever the routes say: tokens.scopes
+// Note notes the decision in a request's trail.
+func (d Decision) Note(trail *entra.Trail) {
+	trail.Rule, trail.Decision = d.Rule, "deny"
+	if d.Allowed {
+		trail.Decision = "allow"
+	}
 }
 
-// Decide judges a request for a token.
+// PolicyConfig is what a [Policy] is made from.
+type PolicyConfig struct {
+	Table   *route.Table
+	HandOut bool          // whether tokens are handed out at all
+	Scopes  []entra.Scope // handed out although routes restrict them: tokens.scopes
+	Callers []Caller      // none: everybody is [Local], with all routes
+}
+
+// Policy decides what an admitted caller may have: the calls that its routes
+// let through, and the tokens of those routes that restrict nothing. It never
+// changes, and is safe for concurrent use.
+type Policy struct {
+	handOut bool
+	scopes  []entra.Scope
+	callers map[string]*caller
+}
+
+// NewPolicy makes a policy. The configuration has been checked: a name in it
+// that the table does not know gives nothing.
+func NewPolicy(cfg PolicyConfig) *Policy {
+	p := &Policy{handOut: cfg.HandOut, scopes: cfg.Scopes, callers: make(map[string]*caller, len(cfg.Callers))}
+	if len(cfg.Callers) == 0 {
+		everybody := Caller{Name: Local, Routes: []string{route.Every}, Tenants: []entra.Tenant{route.Every}, Scopes: cfg.Scopes}
+		p.callers[Local] = &caller{everybody, cfg.Table, "tokens.scopes"}
+	}
+	for _, c := range cfg.Callers {
+		p.callers[c.Name] = newCaller(c, cfg.Table)
+	}
+	return p
+}
+
+// Table returns the routes, identities and tenants that exist for a caller,
+// to resolve with what it asks for. For nobody there are none.
+func (p *Policy) Table(who Principal) *route.Table {
+	if c, ok := p.callers[who.Name]; ok {
+		return c.table
+	}
+	return new(route.Table)
+}
+
+// Ask is what policy is asked: whether a caller may have a token, or make a
+// call with it.
+type Ask struct {
+	Request entra.Request
+	Call    *route.Call // the call that the broker is to make; nil: it is about the token alone
+}
+
+// AskOf asks for a call.
+func AskOf(call *route.Call) Ask { return Ask{call.Request(), call} }
+
+// Decide judges a request: who asks, for which identity in which tenant, for
+// which scope and use, and of a call its route, method and path. What no rule
+// names is refused.
 //
 // A token opens all that its scope opens, so one that is handed out would undo
-// what a route refuses. Hence a scope that only restricted routes use is handed
-// out where tokens.scopes lists it in so many words, and nowhere else.
-func (p *Policy) Decide(_ Principal, req entra.Request) Decision {
-	users := p.Table.UsersOf(req.Scope, req.Identity)
-	if req.Use != entra.HandOut {
-		return p.decideInside(req, users)
+// what a route refuses. Hence a scope that a caller reaches by restricted routes
+// only is handed out where tokens.scopes or the caller's own scopes list it in
+// so many words, and nowhere else.
+func (p *Policy) Decide(who Principal, ask Ask) Decision {
+	c, ok := p.callers[who.Name]
+	if !ok {
+		return deny("callers", "caller "+entra.Quote(who.Name)+": no entry of callers says what it may; add one")
+	}
+	req := &ask.Request
+	if !c.table.Open(req.Identity, req.Tenant) {
+		return deny("callers", "identity or tenant: not open to this caller")
 	}
 	switch {
-	case !p.HandOut:
+	case ask.Call != nil:
+		return c.permit(ask.Call)
+	case req.Use == entra.HandOut:
+		return p.decideHandOut(c, req)
+	default:
+		return c.decideInside(req)
+	}
+}
+
+// decideHandOut judges a token that the caller is to have in its hands.
+func (p *Policy) decideHandOut(c *caller, req *entra.Request) Decision {
+	users := c.table.UsersOf(req.Scope, req.Identity)
+	switch {
+	case !p.handOut:
 		return deny("tokens.hand_out", "tokens are not handed out here (tokens.hand_out is false); call through /proxy/<route>/")
-	case p.granted(req, users):
-		return allow("tokens.scopes")
+	case c.granted(req, users):
+		return allow(c.grants)
 	case len(users) == 0:
-		return denyUnused(req.Scope)
+		return c.unused(req.Scope)
+	case c.Access == route.ReadOnly:
+		return deny(c.setting("access"), "scope "+entra.Quote(string(req.Scope))+": "+c.setting("access")+" is read-only, and the token would open more; call through /proxy/"+
+			users[0].Name+"/, or list the scope in "+c.setting("scopes"))
+	case slices.Contains(p.scopes, req.Scope):
+		return allow("tokens.scopes")
 	}
 	for _, r := range users {
 		if !r.Restricted() {
 			return allow("routes." + r.Name)
 		}
 	}
-	return denyRestricted(req.Scope, users)
-}
-
-// decideInside judges a token that no caller sees: one that goes on a proxied
-// call, or whose claims are shown.
-func (p *Policy) decideInside(req entra.Request, users []*route.Route) Decision {
-	for _, r := range users {
-		if req.Route == "" || req.Route == r.Name {
-			return allow("routes." + r.Name)
-		}
-	}
-	if req.Use == entra.Inspect && p.granted(req, users) {
-		return allow("tokens.scopes")
-	}
-	return denyUnused(req.Scope)
-}
-
-// granted reports whether tokens.scopes grants the request: a scope that it
-// lists, of an identity that a route uses it with, or of the default one. The
-// others are there for what their routes need.
-func (p *Policy) granted(req entra.Request, users []*route.Route) bool {
-	return slices.Contains(p.Scopes, req.Scope) && (len(users) > 0 || req.Identity == p.Table.DefaultIdentity())
-}
-
-func denyUnused(scope entra.Scope) Decision {
-	return deny("default", "scope "+entra.Quote(string(scope))+": no route uses it with this identity, and tokens.scopes does not list it")
-}
-
-func denyRestricted(scope entra.Scope, users []*route.Route) Decision {
-	var names []string
-	for _, r := range users {
-		names = append(names, r.Name)
-	}
-	return deny("routes."+names[0], "scope "+entra.Quote(string(scope))+": only restricted routes use it ("+strings.Join(names, ", ")+
-		"), and its token would open more than they let through; call through /proxy/"+names[0]+"/, or list the scope in tokens.scopes")
-}
-
-// Permit judges a proxied call by its route's access, allow and deny.
-func (p *Policy) Permit(_ Principal, call *route.Call) Decision {
-	rule, err := call.Permitted()
-	if err != nil {
-		return deny(rule, entra.AsError(err).Message())
-	}
-	return allow(rule)
+	return c.restricted(req.Scope, users)
 }

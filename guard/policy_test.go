@@ -24,8 +24,12 @@ const (
 // table is a route table with the identities app and other.
 func table(t *testing.T, routes ...route.Route) *route.Table {
 	t.Helper()
+	catalogue, err := defender.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
 	cfg := route.Config{
-		Catalogue:  new(defender.Catalogue),
+		Catalogue:  catalogue,
 		Identities: []route.Identity{{Name: "default", ID: app}, {Name: "other", ID: other}},
 		Routes:     routes,
 	}
@@ -122,13 +126,9 @@ func TestDecide(t *testing.T) {
 		{name: "inspect, unknown", routes: routes(full("a", xdr)), req: to(entra.Inspect, handOut(extra)), want: "no default"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := &guard.Policy{Table: table(t, tt.routes...), HandOut: !tt.noHand, Scopes: tt.scopes}
-			d := p.Decide(guard.Principal{Name: guard.Local}, tt.req)
-			got := d.Rule
-			if !d.Allowed {
-				got = "no " + got
-			}
-			if got != tt.want {
+			p := guard.NewPolicy(guard.PolicyConfig{Table: table(t, tt.routes...), HandOut: !tt.noHand, Scopes: tt.scopes})
+			d := p.Decide(guard.Principal{Name: guard.Local}, guard.Ask{Request: tt.req})
+			if got := ruling(d); got != tt.want {
 				t.Errorf("got %q, want %q (reason: %s)", got, tt.want, d.Reason)
 			}
 			if d.Allowed != (d.Err() == nil) || d.Allowed != (d.Reason == "") {
@@ -139,23 +139,19 @@ func TestDecide(t *testing.T) {
 }
 
 func TestRefusalsNameTheRemedy(t *testing.T) {
-	p := &guard.Policy{Table: table(t, readOnly("a", xdr), readOnly("b", xdr)), HandOut: true}
+	p := guard.NewPolicy(guard.PolicyConfig{Table: table(t, readOnly("a", xdr), readOnly("b", xdr)), HandOut: true})
 	for scope, want := range map[entra.Scope]string{
 		xdr:   `scope "https://xdr.example/.default": only restricted routes use it (a, b), and its token would open more than they let through; call through /proxy/a/, or list the scope in tokens.scopes`,
 		extra: `scope "https://extra.example/.default": no route uses it with this identity, and tokens.scopes does not list it`,
 	} {
-		err := p.Decide(guard.Principal{Name: guard.Local}, entra.Request{Identity: app, Scope: scope}).Err()
+		err := p.Decide(guard.Principal{Name: guard.Local}, guard.Ask{Request: entra.Request{Identity: app, Scope: scope}}).Err()
 		if e := entra.AsError(err); e.Kind != entra.Denied || e.Message() != want {
 			t.Errorf("got %s %q, want %s %q", e.Kind, e.Message(), entra.Denied, want)
 		}
 	}
 }
 
-func TestPermit(t *testing.T) {
-	path, err := route.ParsePath("/api/machines/1/isolate")
-	if err != nil {
-		t.Fatal(err)
-	}
+func TestDecideOnACall(t *testing.T) {
 	for _, tt := range []struct {
 		route route.Route
 		want  string
@@ -166,17 +162,49 @@ func TestPermit(t *testing.T) {
 		{restricted(t, "a", xdr, "/api/incidents/**", ""), "no routes.a.allow"},
 		{restricted(t, "a", xdr, "", "/api/machines/*/isolate"), "no routes.a.deny[0]"},
 	} {
-		call := &route.Call{Route: &tt.route, Method: http.MethodPost, Path: path}
-		d := (&guard.Policy{}).Permit(guard.Principal{Name: guard.Local}, call)
-		got := d.Rule
-		if !d.Allowed {
-			got = "no " + got
-			if !strings.Contains(d.Reason, "/api/machines/1/isolate") || strings.Contains(d.Reason, "route.permit") {
-				t.Errorf("%s: got reason %q, want the call in it and no place in our code", tt.want, d.Reason)
-			}
-		}
-		if got != tt.want {
+		whole := table(t, tt.route)
+		p := guard.NewPolicy(guard.PolicyConfig{Table: whole, HandOut: true})
+		call := resolve(t, whole, "a", "/api/machines/1/isolate")
+		d := p.Decide(guard.Principal{Name: guard.Local}, guard.AskOf(&call))
+		if got := ruling(d); got != tt.want {
 			t.Errorf("got %q, want %q", got, tt.want)
+		}
+		if !d.Allowed && (!strings.Contains(d.Reason, "/api/machines/1/isolate") || strings.Contains(d.Reason, "route.permit")) {
+			t.Errorf("%s: got reason %q, want the call in it and no place in our code", tt.want, d.Reason)
+		}
+	}
+}
+
+// resolve resolves a POST.
+func resolve(t *testing.T, from *route.Table, name, path string) route.Call {
+	t.Helper()
+	call, err := from.Resolve(route.Target{Route: name, Method: http.MethodPost, Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return call
+}
+
+// ruling is a decision's rule, with "no" before it for a refusal.
+func ruling(d guard.Decision) string {
+	if d.Allowed {
+		return d.Rule
+	}
+	return "no " + d.Rule
+}
+
+func TestNote(t *testing.T) {
+	for _, tt := range []struct {
+		decision guard.Decision
+		want     entra.Trail
+	}{
+		{guard.Decision{Allowed: true, Rule: "routes.a"}, entra.Trail{Decision: "allow", Rule: "routes.a"}},
+		{guard.Decision{Rule: "default"}, entra.Trail{Decision: "deny", Rule: "default"}},
+	} {
+		var got entra.Trail
+		tt.decision.Note(&got)
+		if got != tt.want {
+			t.Errorf("got %+v, want %+v", got, tt.want)
 		}
 	}
 }

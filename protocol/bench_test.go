@@ -19,7 +19,7 @@ func BenchmarkToken(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	n := protocol.Native{Table: table(b), WriteError: refusal, Source: entra.SourceFunc(func(context.Context, entra.Request) (entra.Token, error) {
+	n := protocol.Native{Table: visible(table(b)), WriteError: refusal, Source: entra.SourceFunc(func(context.Context, entra.Request) (entra.Token, error) {
 		return tok, nil
 	})}
 	r := httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/token?scope="+url.QueryEscape(string(own)), nil)

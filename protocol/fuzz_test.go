@@ -34,7 +34,7 @@ func FuzzAsk(f *testing.F) {
 		f.Fatal(err)
 	}
 	var asked []entra.Request
-	n := protocol.Native{Table: table(f), WriteError: refusal, Source: entra.SourceFunc(func(_ context.Context, req entra.Request) (entra.Token, error) {
+	n := protocol.Native{Table: visible(table(f)), WriteError: refusal, Source: entra.SourceFunc(func(_ context.Context, req entra.Request) (entra.Token, error) {
 		asked = append(asked, req)
 		return tok, nil
 	})}

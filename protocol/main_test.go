@@ -68,6 +68,11 @@ func table(tb testing.TB) *route.Table {
 	return made
 }
 
+// visible shows every caller the whole table.
+func visible(table *route.Table) func(context.Context) *route.Table {
+	return func(context.Context) *route.Table { return table }
+}
+
 // refusal is how the tests' WriteError writes a failure.
 func refusal(w http.ResponseWriter, r *http.Request, e *entra.Error) {
 	entra.TrailOf(r.Context()).Failure = e
@@ -85,7 +90,7 @@ type wire struct {
 func serve(t *testing.T, source entra.SourceFunc) *wire {
 	t.Helper()
 	var s wire
-	n := protocol.Native{Table: table(t), WriteError: refusal, Source: entra.SourceFunc(func(ctx context.Context, req entra.Request) (entra.Token, error) {
+	n := protocol.Native{Table: visible(table(t)), WriteError: refusal, Source: entra.SourceFunc(func(ctx context.Context, req entra.Request) (entra.Token, error) {
 		s.asked = append(s.asked, req)
 		return source(ctx, req)
 	})}

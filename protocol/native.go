@@ -7,6 +7,7 @@
 package protocol
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -19,7 +20,8 @@ import (
 
 // Native is the broker's own way of asking: /token, /claims and /routes.
 type Native struct {
-	Table  *route.Table
+	// Table returns the routes that exist for the caller.
+	Table  func(context.Context) *route.Table
 	Source entra.Source
 	// WriteError writes a failure in the shape of the broker's own paths.
 	WriteError func(w http.ResponseWriter, r *http.Request, err *entra.Error)
@@ -45,7 +47,6 @@ func (n Native) Token(w http.ResponseWriter, r *http.Request) {
 		n.WriteError(w, r, entra.AsError(err))
 		return
 	}
-	entra.TrailOf(r.Context()).TokenFP = tok.Access.Fingerprint()
 	if wantsText(r) {
 		writeAnswer(w, "text/plain; charset=utf-8", tok.AppendAccess(nil))
 		return
@@ -70,7 +71,6 @@ func (n Native) Claims(w http.ResponseWriter, r *http.Request) {
 		n.WriteError(w, r, entra.AsError(err))
 		return
 	}
-	entra.TrailOf(r.Context()).TokenFP = tok.Access.Fingerprint()
 	decoded, err := tok.JWT()
 	if err != nil {
 		// Nothing that the caller could mend.
@@ -82,7 +82,7 @@ func (n Native) Claims(w http.ResponseWriter, r *http.Request) {
 
 // get resolves what is asked for and asks the source, noting both.
 func (n Native) get(r *http.Request, ask route.Ask, use entra.Use) (route.Grant, entra.Token, error) {
-	grant, err := n.Table.ResolveToken(ask)
+	grant, err := n.Table(r.Context()).ResolveToken(ask)
 	if err != nil {
 		return route.Grant{}, entra.Token{}, err
 	}
@@ -105,10 +105,10 @@ type routeView struct {
 	Optional bool          `json:"optional,omitempty"`
 }
 
-// Routes answers GET /routes: what is configured, no secrets.
-func (n Native) Routes(w http.ResponseWriter, _ *http.Request) {
+// Routes answers GET /routes: what is configured for the caller, no secrets.
+func (n Native) Routes(w http.ResponseWriter, r *http.Request) {
 	views := []routeView{}
-	for _, r := range n.Table.Routes() {
+	for _, r := range n.Table(r.Context()).Routes() {
 		views = append(views, routeView{
 			Name: r.Name, Upstream: r.Upstream.String(), Identity: r.Identity, Scopes: r.Scopes(),
 			Access: r.Access.String(), Allow: ruleTexts(r.Allow), Deny: ruleTexts(r.Deny), Optional: r.Optional,

@@ -62,7 +62,7 @@ func ours(b *testing.B, up *httptest.Server, transport http.RoundTripper) http.H
 		b.Fatal(err)
 	}
 	p, err := proxy.New(proxy.Config{
-		Resolve: table(b, up.URL).Resolve, Permit: permit, Transport: transport,
+		Resolve: visible(table(b, up.URL)), Permit: permit, Transport: transport,
 		Source: entra.SourceFunc(func(context.Context, entra.Request) (entra.Token, error) { return tok, nil }),
 	})
 	if err != nil {

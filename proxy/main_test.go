@@ -139,7 +139,7 @@ type broker struct {
 // start starts a broker before the upstream.
 func start(t *testing.T, up *httptest.Server, options ...func(*proxy.Config)) *broker {
 	t.Helper()
-	cfg := proxy.Config{Resolve: table(t, up.URL).Resolve, Source: &tokens{}, Permit: permit, Transport: transportTo(t, up)}
+	cfg := proxy.Config{Resolve: visible(table(t, up.URL)), Source: &tokens{}, Permit: permit, Transport: transportTo(t, up)}
 	for _, option := range options {
 		option(&cfg)
 	}
@@ -267,10 +267,15 @@ func failing(kind entra.Kind) entra.SourceFunc {
 	}
 }
 
+// visible shows every caller the whole table.
+func visible(table *route.Table) func(context.Context, route.Target) (route.Call, error) {
+	return func(_ context.Context, target route.Target) (route.Call, error) { return table.Resolve(target) }
+}
+
 // inClear resolves to upstreams without TLS.
-func inClear(resolve func(route.Target) (route.Call, error)) func(route.Target) (route.Call, error) {
-	return func(target route.Target) (route.Call, error) {
-		call, err := resolve(target)
+func inClear(resolve func(context.Context, route.Target) (route.Call, error)) func(context.Context, route.Target) (route.Call, error) {
+	return func(ctx context.Context, target route.Target) (route.Call, error) {
+		call, err := resolve(ctx, target)
 		if err != nil {
 			return call, err
 		}

@@ -29,12 +29,12 @@ const flushDelay = time.Millisecond
 
 // Config is what a [Proxy] is made from.
 type Config struct {
-	Resolve        func(route.Target) (route.Call, error)
-	Source         entra.Source                             // of the tokens
-	Permit         func(context.Context, *route.Call) error // policy: whether the caller may make the call; it notes the rule in the trail
-	Transport      http.RoundTripper                        // to the upstreams; nil: NewTransport's
-	MaxRequestBody int64                                    // bytes; 0: 32 MiB
-	Logger         *slog.Logger                             // nil: silence
+	Resolve        func(context.Context, route.Target) (route.Call, error) // with what exists for the caller
+	Source         entra.Source                                            // of the tokens
+	Permit         func(context.Context, *route.Call) error                // policy: whether the caller may make the call; it notes the rule in the trail
+	Transport      http.RoundTripper                                       // to the upstreams; nil: NewTransport's
+	MaxRequestBody int64                                                   // bytes; 0: 32 MiB
+	Logger         *slog.Logger                                            // nil: silence
 }
 
 // Proxy is the handler of /proxy/{route}[@{tenant}]/{path...}. It is safe for
@@ -147,7 +147,7 @@ func (p *Proxy) admit(r *http.Request, target route.Target) (route.Call, error) 
 	if target.Path == "" {
 		target.Path = "/" // RFC 9110 §4.2.3
 	}
-	call, err := p.cfg.Resolve(target)
+	call, err := p.cfg.Resolve(r.Context(), target)
 	if err != nil {
 		return route.Call{}, err
 	}

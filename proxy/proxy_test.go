@@ -168,7 +168,7 @@ func TestListenerForOneRoute(t *testing.T) {
 }
 
 func TestNewWantsWhatItCannotDoWithout(t *testing.T) {
-	resolve := func(route.Target) (route.Call, error) { return route.Call{}, nil }
+	resolve := func(context.Context, route.Target) (route.Call, error) { return route.Call{}, nil }
 	if _, err := proxy.New(proxy.Config{Source: &tokens{}, Permit: permit}); err == nil {
 		t.Error("took a configuration without Resolve")
 	}

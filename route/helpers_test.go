@@ -39,7 +39,7 @@ func identity(name string) route.Identity {
 func builtin(tb testing.TB, cloud entra.Cloud) []route.Route {
 	tb.Helper()
 	var routes []route.Route
-	for _, b := range catalogue(tb).Builtin(cloud) {
+	for _, b := range catalogue(tb).Builtin(cloud, "") {
 		r := route.Route{Name: b.Name, Upstream: upstream(tb, "https://"+b.Host.Name), Host: b.Host, Optional: true}
 		for _, p := range b.Paths {
 			r.Allow = append(r.Allow, route.Rule{Path: pattern(tb, p)})

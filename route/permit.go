@@ -45,12 +45,8 @@ func (c *Call) Permitted() (rule string, err error) {
 		return refuse(setting, why)
 	}
 	if r.Access == ReadOnly {
-		rule := setting + ".access"
-		switch {
-		case c.Endpoint == nil:
-			return refuse(rule, rule+" is read-only, and the catalogue does not know this endpoint; make it full, with an allow list, to let it through")
-		case c.Endpoint.Effect != defender.Read:
-			return refuse(rule, rule+" is read-only, and "+c.Endpoint.String()+" has the effect "+c.Endpoint.Effect.String()+"; make it full to let it through")
+		if why := c.NoRead(); why != "" {
+			return refuse(setting+".access", setting+".access is read-only, and "+why)
 		}
 	}
 	if len(r.Allow) == 0 {
@@ -60,6 +56,18 @@ func (c *Call) Permitted() (rule string, err error) {
 		return setting + ".allow[" + strconv.Itoa(i) + "]", nil
 	}
 	return refuse(setting+".allow", "no rule of "+setting+".allow names it; add one to let it through")
+}
+
+// NoRead says why the call is not one that the catalogue knows to be a read;
+// empty: it is one.
+func (c *Call) NoRead() string {
+	switch {
+	case c.Endpoint == nil:
+		return "the catalogue does not know this endpoint; make it full, with an allow list, to let it through"
+	case c.Endpoint.Effect != defender.Read:
+		return c.Endpoint.String() + " has the effect " + c.Endpoint.Effect.String() + "; make it full to let it through"
+	}
+	return ""
 }
 
 // denied reports whether a deny rule picks the call. Graph serves one API in

@@ -2,6 +2,7 @@ package route
 
 import (
 	"slices"
+	"strings"
 
 	"tokenbroker/defender"
 	"tokenbroker/entra"
@@ -105,6 +106,9 @@ func (t *Table) endpoint(r *Route, method string, path Path) *defender.Endpoint 
 // tenant than those of the configuration is refused here, before anything can
 // be sent there.
 func (i *Identity) tenant(name string) (entra.Tenant, error) {
+	if name == "" && i.Guest {
+		return "", entra.Errorf(entra.Invalid, opTenant, "tenant: say which of %s", i.tenantNames())
+	}
 	if name == "" {
 		return i.Tenant, nil
 	}
@@ -112,8 +116,33 @@ func (i *Identity) tenant(name string) (entra.Tenant, error) {
 	if err != nil {
 		return "", err
 	}
-	if tenant == i.Tenant || slices.Contains(i.Tenants, tenant) {
-		return tenant, nil
+	if !i.in(tenant) {
+		return "", entra.Errorf(entra.Denied, opTenant, "tenant %s: not open to this caller as identity %q; it takes an entry in identities.%s.tenants, and in the tenants of a named caller",
+			tenant, i.Name, i.Name)
 	}
-	return "", entra.Errorf(entra.Denied, "route.tenant", "tenant %s: identity %q is not configured for it; add it to identities.%s.tenants", tenant, i.Name, i.Name)
+	return tenant, nil
+}
+
+const opTenant = "route.tenant"
+
+// in reports whether the identity may be used in the tenant.
+func (i *Identity) in(tenant entra.Tenant) bool {
+	return tenant == i.Tenant && !i.Guest || slices.Contains(i.Tenants, tenant)
+}
+
+// All lists the tenants that the identity may be used in, its own first. The
+// own one of a managed identity is empty: only Entra knows it.
+func (i *Identity) All() []entra.Tenant {
+	if i.Guest {
+		return slices.Clone(i.Tenants)
+	}
+	return append([]entra.Tenant{i.Tenant}, i.Tenants...)
+}
+
+func (i *Identity) tenantNames() string {
+	var names []string
+	for _, t := range i.Tenants {
+		names = append(names, string(t))
+	}
+	return strings.Join(names, ", ")
 }

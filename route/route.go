@@ -70,6 +70,7 @@ type Identity struct {
 	ID      entra.IdentityID
 	Tenant  entra.Tenant   // its own; empty: only Entra knows it, as with a managed identity
 	Tenants []entra.Tenant // further ones that it may be used in
+	Guest   bool           // only in those: in a caller's [View], its own is not open
 }
 
 // Route leads to an upstream, with the tokens of one identity.

@@ -17,7 +17,8 @@ type Config struct {
 }
 
 // Table resolves names to routes and identities. It never changes, and is safe
-// for concurrent use: a reload makes a new one.
+// for concurrent use: a reload makes a new one, and a named caller has a [View]
+// of it.
 type Table struct {
 	catalogue  *defender.Catalogue
 	identities []*Identity
@@ -39,12 +40,17 @@ func NewTable(cfg Config) (*Table, error) {
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
+	t.indexUsers()
+	return t, nil
+}
+
+// indexUsers notes which routes need which scopes.
+func (t *Table) indexUsers() {
 	for _, r := range t.routes {
 		for _, scope := range r.Scopes() {
 			t.users[scope] = append(t.users[scope], r)
 		}
 	}
-	return t, nil
 }
 
 func (t *Table) addIdentities(identities []Identity) (faults []error) {
@@ -52,15 +58,19 @@ func (t *Table) addIdentities(identities []Identity) (faults []error) {
 		faults = append(faults, t.identityFaults(&i)...)
 		t.identities = append(t.identities, &i)
 	}
-	switch len(t.identities) {
-	case 0:
+	if len(t.identities) == 0 {
 		return []error{fault("identities: want at least one")}
-	case 1:
-		t.byDefault = t.identities[0]
-	default:
-		t.byDefault = t.identity("default")
 	}
+	t.byDefault = t.chooseDefault()
 	return faults
+}
+
+// chooseDefault returns the identity named default, or the only one, or none.
+func (t *Table) chooseDefault() *Identity {
+	if len(t.identities) == 1 {
+		return t.identities[0]
+	}
+	return t.identity("default")
 }
 
 // addRoutes adds the routes, with what they leave to the defaults filled in.
@@ -164,6 +174,9 @@ func (t *Table) identityNames() string {
 }
 
 func routeNames(routes []*Route) string {
+	if len(routes) == 0 {
+		return "none"
+	}
 	var names []string
 	for _, r := range routes {
 		names = append(names, r.Name)

@@ -31,23 +31,43 @@ func plainID(s string) bool {
 	return len(s) >= 8 && len(s) <= 64
 }
 
-// logAccess writes the request's one line. The path stands in it without its
-// query, which may hold what is nobody's business, and no header does. It goes
-// past [slog.Logger], which would look up this function's name for each line.
-func (s *Server) logAccess(r *http.Request, mount string, status int, size int64, took time.Duration, t *entra.Trail) {
-	ctx, handler, level := r.Context(), s.cfg.Logger.Handler(), slog.LevelInfo
-	if t.Failure != nil && (t.Failure.Kind == entra.Misconfigured || t.Failure.Kind == entra.Internal) {
+// writeDown writes the request's line in the log, and where its mount is
+// audited its record. Both go past [slog.Logger], which would look up this
+// function's name for each, and would not write a record below the log's level.
+func (v *visit) writeDown(status int, took time.Duration) {
+	ctx, log, audit := v.r.Context(), v.server.cfg.Logger.Handler(), v.server.cfg.Audit
+	level := slog.LevelInfo
+	if f := v.trail.Failure; f != nil && (f.Kind == entra.Misconfigured || f.Kind == entra.Internal) {
 		level = slog.LevelWarn
 	}
-	if !handler.Enabled(ctx, level) {
+	logged := log.Enabled(ctx, level)
+	if v.Audited && audit == nil {
+		logged, audit = false, log // the record says all that the line would
+	}
+	if !logged && !v.Audited {
 		return
 	}
-	line := slog.NewRecord(time.Now(), level, "request", 0)
-	line.AddAttrs(appendTrail(append(make([]slog.Attr, 0, 24),
-		slog.String("request_id", t.RequestID), slog.String("mount", mount), slog.String("method", cut(r.Method)), slog.String("path", cut(r.URL.EscapedPath())),
-		slog.Int("status", status), slog.Int64("bytes", size), slog.Float64("duration_ms", float64(took.Microseconds())/1000),
-	), t)...)
-	_ = handler.Handle(ctx, line) // there is nowhere to say that the log is full
+	attrs := v.appendRequest(make([]slog.Attr, 0, 32), status, took)
+	if logged {
+		line := slog.NewRecord(time.Now(), level, "request", 0)
+		line.AddAttrs(attrs...)
+		_ = log.Handle(ctx, line) // there is nowhere to say that the log is full
+	}
+	if v.Audited {
+		record := slog.NewRecord(time.Now(), level, "audit", 0)
+		record.AddAttrs(v.appendVerdict(attrs)...)
+		_ = audit.Handle(ctx, record) // it counts itself what it could not write
+	}
+}
+
+// appendRequest appends what the request was and how it ended. The path stands
+// there without its query, which may hold what is nobody's business, and no
+// header does.
+func (v *visit) appendRequest(attrs []slog.Attr, status int, took time.Duration) []slog.Attr {
+	return appendTrail(append(attrs,
+		slog.String("request_id", v.trail.RequestID), slog.String("mount", v.Name), slog.String("method", cut(v.r.Method)), slog.String("path", cut(v.r.URL.EscapedPath())),
+		slog.Int("status", status), slog.Int64("bytes", v.w.Size), slog.Float64("duration_ms", float64(took.Microseconds())/1000),
+	), &v.trail)
 }
 
 // appendTrail appends what was noted on the request's way.

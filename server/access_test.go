@@ -15,7 +15,7 @@ import (
 )
 
 func TestEveryAnswerHasARequestID(t *testing.T) {
-	b := run(t, server.Config{Guard: keyed()}, func(s *server.Server) []server.Mount {
+	b := runKeyed(t, server.Config{}, func(s *server.Server) []server.Mount {
 		return []server.Mount{
 			at("/token", echo, http.MethodGet),
 			at("/any/*", echo),
@@ -97,7 +97,7 @@ func TestRequestIDIsReplacedUnlessPlain(t *testing.T) {
 }
 
 func TestAccessLine(t *testing.T) {
-	b := run(t, server.Config{Guard: keyed()}, only(
+	b := runKeyed(t, server.Config{}, only(
 		at("/proxy/*", func(w http.ResponseWriter, r *http.Request) {
 			trail := entra.TrailOf(r.Context())
 			trail.Identity, trail.Tenant, trail.Scope, trail.Route = "default", "contoso.example", "https://a/.default", "defender"
@@ -147,7 +147,7 @@ func TestAccessLine(t *testing.T) {
 // Whatever a caller sends, its keys, queries and headers are not in the log,
 // and a line stays bearable.
 func TestLogHoldsNothingSecret(t *testing.T) {
-	b := run(t, server.Config{Guard: keyed()}, only(
+	b := runKeyed(t, server.Config{}, only(
 		at("/token", echo, http.MethodGet),
 		at("/panic", func(http.ResponseWriter, *http.Request) { panic("x") }),
 	))

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"tokenbroker/guard"
 	"tokenbroker/server"
 )
 
@@ -25,17 +24,22 @@ func BenchmarkMount(b *testing.B) {
 		w.Header()["Content-Type"] = []string{"application/json"}
 		_, _ = w.Write(body)
 	})
-	mounted := func(logger *slog.Logger) http.Handler {
-		s := server.New(server.Config{Guard: guard.New(guard.Config{}), Logger: logger})
-		return s.Handler(at("/token", handler, http.MethodGet))
+	written := slog.NewJSONHandler(&nowhere{}, nil)
+	mounted := func(log, audit slog.Handler, audited bool) http.Handler {
+		s := server.New(server.Config{Logger: slog.New(log), Audit: audit})
+		m := at("/token", handler, http.MethodGet)
+		m.Audited = audited
+		return s.Handler(everybody(), m)
 	}
 	for _, bb := range []struct {
 		name    string
 		handler http.Handler
 	}{
 		{"bare", handler},
-		{"no log", mounted(slog.New(slog.DiscardHandler))},
-		{"log", mounted(slog.New(slog.NewJSONHandler(&nowhere{}, nil)))},
+		{"no log", mounted(slog.DiscardHandler, nil, false)},
+		{"log", mounted(written, nil, false)},
+		{"audit in the log", mounted(written, nil, true)},
+		{"audit and log", mounted(written, written, true)},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
 			r, err := http.NewRequestWithContext(b.Context(), http.MethodGet, "http://localhost:5178/token?scope=x", nil)
@@ -51,4 +55,20 @@ func BenchmarkMount(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkGeneration is what finding the generation in service costs, for
+// callers that come all at once.
+func BenchmarkGeneration(b *testing.B) {
+	s := silent()
+	if err := s.Swap(server.Generation{Handlers: []http.Handler{http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}}); err != nil {
+		b.Fatal(err)
+	}
+	answer := s.Answer(0)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			answer.ServeHTTP(nil, nil)
+		}
+	})
 }

@@ -37,7 +37,8 @@ func (l logLines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// next waits for the next line whose message is msg, and returns it decoded.
+// next waits for the next line whose message is msg, or for any where that is
+// empty, and returns it decoded.
 func (l logLines) next(t *testing.T, msg string) map[string]any {
 	t.Helper()
 	for {
@@ -47,7 +48,7 @@ func (l logLines) next(t *testing.T, msg string) map[string]any {
 			if err := json.Unmarshal([]byte(text), &line); err != nil {
 				t.Fatalf("log line %q: %v", text, err)
 			}
-			if line["msg"] == msg {
+			if msg == "" || line["msg"] == msg {
 				return line
 			}
 		case <-time.After(10 * time.Second):
@@ -61,34 +62,41 @@ type broker struct {
 	callers, ops string // addresses
 	log          logLines
 	client       *http.Client
+	server       *server.Server
 
 	stop func()       // begins the drain
 	done <-chan error // what Serve returned
 }
 
-// run starts a server and stops it at the test's end.
+// run starts a server that admits every local caller, and stops it at the
+// test's end.
 func run(t *testing.T, cfg server.Config, mounts func(*server.Server) []server.Mount) *broker {
 	t.Helper()
-	return runOn(t, cfg, mounts, listen(t, "tcp4", "127.0.0.1:0"), listen(t, "tcp4", "127.0.0.1:0"))
+	return runOn(t, everybody(), cfg, mounts, listen(t, "tcp4", "127.0.0.1:0"), listen(t, "tcp4", "127.0.0.1:0"))
 }
 
-func runOn(t *testing.T, cfg server.Config, mounts func(*server.Server) []server.Mount, callers, ops net.Listener) *broker {
+// runKeyed starts a server that wants the key.
+func runKeyed(t *testing.T, cfg server.Config, mounts func(*server.Server) []server.Mount) *broker {
+	t.Helper()
+	return runOn(t, keyed(), cfg, mounts, listen(t, "tcp4", "127.0.0.1:0"), listen(t, "tcp4", "127.0.0.1:0"))
+}
+
+func runOn(t *testing.T, g *guard.Guard, cfg server.Config, mounts func(*server.Server) []server.Mount, callers, ops net.Listener) *broker {
 	t.Helper()
 	log := make(logLines, 1024)
 	cfg.Logger = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	if cfg.Guard == nil {
-		cfg.Guard = guard.New(guard.Config{})
-	}
 	s := server.New(cfg)
-	handler := s.Handler(mounts(s)...)
+	if err := s.Swap(server.Generation{Handlers: []http.Handler{s.Handler(g, mounts(s)...)}}); err != nil {
+		t.Fatal(err)
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	b := &broker{
 		callers: callers.Addr().String(), ops: ops.Addr().String(), log: log, stop: stop, done: done,
-		client: &http.Client{Transport: new(http.Transport)},
+		client: &http.Client{Transport: new(http.Transport)}, server: s,
 	}
 	go func() {
-		done <- s.Serve(ctx, []server.Listener{{Listener: callers, Handler: handler}}, ops)
+		done <- s.Serve(ctx, []net.Listener{callers}, ops)
 	}()
 	t.Cleanup(func() {
 		b.client.CloseIdleConnections()
@@ -173,6 +181,10 @@ func (b *broker) try(t *testing.T, method, url string, headers ...string) (answe
 	}
 	for _, h := range headers {
 		name, value, _ := strings.Cut(h, ": ")
+		if name == "Host" {
+			req.Host = value
+			continue
+		}
 		req.Header.Add(name, value)
 	}
 	res, err := b.client.Do(req)
@@ -244,8 +256,10 @@ func fail(err *entra.Error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) { server.WriteProblem(w, r, err) }
 }
 
+func everybody() *guard.Guard { return guard.New(guard.Config{}) }
+
 func keyed() *guard.Guard {
-	return guard.New(guard.Config{Keys: func() []entra.Secret { return []entra.Secret{entra.NewSecret(key)} }})
+	return guard.New(guard.Config{Keys: guard.NewKeyring(map[string][]entra.Secret{guard.Local: {entra.NewSecret(key)}})})
 }
 
 // network is a server in a synctest bubble, where an hour takes no time. Its
@@ -260,8 +274,7 @@ func network(t *testing.T, cfg server.Config, mounts ...server.Mount) (dial func
 		}
 		return l
 	}
-	cfg.Guard = keyed()
-	b = runOn(t, cfg, only(mounts...), door("callers"), door("ops"))
+	b = runOn(t, keyed(), cfg, only(mounts...), door("callers"), door("ops"))
 	return func() net.Conn {
 		conn, err := memory.DialContext(t.Context(), "tcp", "callers:1")
 		if err != nil {

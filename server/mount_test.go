@@ -114,12 +114,12 @@ func TestOddPathsReachTheirMountAsTheyAre(t *testing.T) {
 }
 
 func TestOpenMountAdmitsEverybodyAndNoOther(t *testing.T) {
-	b := run(t, server.Config{Guard: keyed()}, func(s *server.Server) []server.Mount {
+	b := runKeyed(t, server.Config{}, func(s *server.Server) []server.Mount {
 		open := at("/healthz", s.Healthz().ServeHTTP, http.MethodGet)
 		open.Open = true
 		return []server.Mount{open, at("/token", echo)}
 	})
-	for path, want := range map[string]int{"/healthz": 200, "/healthz/": 401, "/token": 401, "/": 401} {
+	for path, want := range map[string]int{"/healthz": 200, "/healthz/": 403, "/token": 403, "/": 403} {
 		if got := b.do(t, "GET", path, "Host: evil.example").StatusCode; got != want {
 			t.Errorf("%s: got %d, want %d", path, got, want)
 		}
@@ -128,8 +128,8 @@ func TestOpenMountAdmitsEverybodyAndNoOther(t *testing.T) {
 
 func TestMountSeesItsCallerAndAnswersInItsOwnShape(t *testing.T) {
 	own := server.Mount{
-		Name: "own", Path: "/own", Keys: func(r *http.Request) []entra.Secret {
-			return []entra.Secret{entra.NewSecret(r.URL.Query().Get("k"))}
+		Name: "own", Path: "/own", Keys: func(r *http.Request) ([]entra.Secret, error) {
+			return []entra.Secret{entra.NewSecret(r.Header.Get("X-Own-Key"))}, nil
 		},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			who, ok := guard.PrincipalOf(r.Context())
@@ -146,13 +146,14 @@ func TestMountSeesItsCallerAndAnswersInItsOwnShape(t *testing.T) {
 			_, _ = io.WriteString(w, "own "+e.Kind.String())
 		},
 	}
-	b := run(t, server.Config{Guard: keyed()}, only(own))
+	b := runKeyed(t, server.Config{}, only(own))
 	for target, want := range map[string]string{
-		"/own?k=" + key:            "200 local by key",
-		"/own?k=" + key + "&panic": "402 own internal",
-		"/own?k=x":                 "402 own unadmitted",
+		"/own " + key:       "200 local by key",
+		"/own?panic " + key: "402 own internal",
+		"/own wrong":        "402 own unadmitted",
 	} {
-		a := b.do(t, "GET", target)
+		path, proof, _ := strings.Cut(target, " ")
+		a := b.do(t, "GET", path, "X-Own-Key: "+proof)
 		if got := a.Status[:4] + a.body; got != want {
 			t.Errorf("%s: got %q, want %q", target, got, want)
 		}
@@ -223,7 +224,7 @@ func TestBrokenAnswersBreakTheConnection(t *testing.T) {
 
 func TestUnixSocket(t *testing.T) {
 	l := listen(t, "unix", t.TempDir()+"/s")
-	b := runOn(t, server.Config{}, only(at("/token", echo)), l, listen(t, "tcp4", "127.0.0.1:0"))
+	b := runOn(t, everybody(), server.Config{}, only(at("/token", echo)), l, listen(t, "tcp4", "127.0.0.1:0"))
 	conn, err := net.Dial("unix", b.callers)
 	if err != nil {
 		t.Fatal(err)

@@ -133,15 +133,15 @@ func TestHandlerThatNeverEndsDoesNotHoldTheServer(t *testing.T) {
 		if err := b.drained(t); err != nil {
 			t.Errorf("got %v, want no error", err)
 		}
-		if got, want := time.Since(start), 2*time.Second; got != want {
-			t.Errorf("the server ended after %s, want %s: the grace period and a second", got, want)
+		if got, want := time.Since(start), 4*time.Second; got != want {
+			t.Errorf("the server ended after %s, want %s: the grace period, a second for its last words and two for its generation", got, want)
 		}
 	})
 }
 
 func TestListenerThatFailsEndsTheServer(t *testing.T) {
 	callers := listen(t, "tcp4", "127.0.0.1:0")
-	b := runOn(t, server.Config{}, only(at("/token", echo)), callers, listen(t, "tcp4", "127.0.0.1:0"))
+	b := runOn(t, everybody(), server.Config{}, only(at("/token", echo)), callers, listen(t, "tcp4", "127.0.0.1:0"))
 	b.do(t, "GET", "/token")
 	_ = callers.Close()
 	err := b.drained(t)

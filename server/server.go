@@ -1,8 +1,10 @@
 // Package server stands at the local listeners: it admits callers, gives each
-// request its id and its line in the log, counts, reports health, and drains.
+// request its id, its line in the log and its audit record, counts, reports
+// health, and drains.
 //
-// What the paths do comes in as [Mount]s; echo and the Prometheus client are
-// seen nowhere else.
+// What the paths do comes in as [Mount]s, and who may come as a guard:
+// both are part of a [Generation], of which a running server gets a new one with
+// each configuration. echo and the Prometheus client are seen nowhere else.
 package server
 
 import (
@@ -12,12 +14,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"tokenbroker/entra"
-	"tokenbroker/guard"
 )
 
 const (
@@ -32,8 +34,10 @@ var errCutOff = fmt.Errorf("cut off at the end of the drain: %w", context.Cancel
 
 // Config is what a [Server] needs.
 type Config struct {
-	Guard  *guard.Guard
 	Logger *slog.Logger
+	// Audit takes the records of the mounts that are audited. Nil: the log does,
+	// where the record stands in the place of the request's line.
+	Audit slog.Handler
 	// Status is what /readyz shows beside the verdict, as JSON: no secrets.
 	// Nil: nothing.
 	Status func() any
@@ -45,18 +49,13 @@ type Config struct {
 	Grace             time.Duration // time to drain; zero: 20 s
 }
 
-// Listener is where callers come in, and what answers them there.
-type Listener struct {
-	net.Listener
-	Handler http.Handler
-}
-
 // Server serves callers and operators.
 type Server struct {
-	cfg      Config
-	metrics  *metrics
-	draining atomic.Bool
-	inFlight atomic.Int64 // callers' requests
+	cfg         Config
+	metrics     *metrics
+	generations generations
+	draining    atomic.Bool
+	inFlight    atomic.Int64 // callers' requests
 }
 
 // New makes a server. It serves nothing before [Server.Serve].
@@ -72,15 +71,26 @@ func New(cfg Config) *Server {
 
 // Serve answers on all listeners until ctx ends or one of them fails. Then it
 // reports not ready, refuses new connections, lets the requests in flight end
-// within the grace period, and cuts off what is left. It owns the listeners. Its
-// error is a listener's: a drain is none, even one that had to cut.
-func (s *Server) Serve(ctx context.Context, callers []Listener, ops ...net.Listener) error {
+// within the grace period, cuts off what is left, and retires the generation in
+// service. It is called once, after the first [Server.Swap], with as many
+// callers' listeners as that has handlers. It owns the listeners. Its error is a
+// listener's: a drain is none, even one that had to cut.
+func (s *Server) Serve(ctx context.Context, callers []net.Listener, ops ...net.Listener) error {
+	defer s.generations.end()
+	if err := s.generations.fits(len(callers)); err != nil {
+		for _, l := range slices.Concat(callers, ops) {
+			_ = l.Close()
+		}
+		return err
+	}
 	// Requests outlive ctx: its end begins the drain.
 	requests, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
 	run := running{failed: make(chan error, len(callers)+len(ops))}
-	for _, l := range callers {
-		run.start(requests, s.httpServer(l.Handler), l.Listener)
+	for n, l := range callers {
+		srv := s.httpServer(s.generations.handler(n))
+		srv.ConnContext = withPeer
+		run.start(requests, srv, l)
 	}
 	doors := run.servers
 	for _, l := range ops {
@@ -167,13 +177,18 @@ func (r *running) close() {
 // does not end with its request's context is not waited for long.
 func (r *running) wait() {
 	r.loops.Wait() // from here on there are no new connections
-	gone := make(chan struct{})
+	waitAtMost(lastWords, r.conns.Wait)
+}
+
+// waitAtMost calls wait, and goes on without it when the time is up.
+func waitAtMost(most time.Duration, wait func()) {
+	done := make(chan struct{})
 	go func() {
-		r.conns.Wait()
-		close(gone)
+		wait()
+		close(done)
 	}()
 	select {
-	case <-gone:
-	case <-time.After(lastWords):
+	case <-done:
+	case <-time.After(most):
 	}
 }

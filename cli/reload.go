@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"tokenbroker/config"
+	"tokenbroker/server"
+)
+
+// reloader brings what changes under a running service into it: the
+// configuration, and the files that it names. What is wrong with them is
+// reported and changes nothing.
+type reloader struct {
+	sys     System
+	file    string // the configuration; empty: from the environment alone
+	hangUps chan os.Signal
+	watcher *config.Watcher
+
+	service *service
+	audit   *auditFile
+
+	mu      sync.Mutex // one change at a time
+	refusal string     // why the configuration was refused as it is now; empty: it is in force
+
+	taken, refused atomic.Uint64
+}
+
+// newReloader begins to note changes, so that none is missed before [reloader.run].
+func newReloader(sys System, file string) *reloader {
+	r := &reloader{sys: sys, file: file, hangUps: make(chan os.Signal, 1), watcher: config.NewWatcher()}
+	signal.Notify(r.hangUps, syscall.SIGHUP)
+	r.watcher.Watch(file)
+	return r
+}
+
+func (r *reloader) close() { signal.Stop(r.hangUps) }
+
+// run follows changes and SIGHUP until ctx ends.
+func (r *reloader) run(ctx context.Context) {
+	r.watch(nil)
+	r.service.current().readAgain() // what changed after it was read and before it was watched
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		r.watcher.Run(ctx, r.service.current().logger.Logger, func(paths []string) { r.changed(ctx, paths) })
+	})
+	defer watching.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.hangUps:
+			r.hangUp(ctx)
+		}
+	}
+}
+
+// watch follows the files of the configuration in force; of one that was
+// refused too, since to mend a file of it may be what it takes.
+func (r *reloader) watch(refused *config.Config) {
+	files := r.service.current().cfg.Files()
+	if refused != nil {
+		files = append(files, refused.Files()...)
+	}
+	if r.file != "" {
+		files = append(files, r.file)
+	}
+	slices.Sort(files)
+	r.watcher.Watch(slices.Compact(files)...)
+}
+
+// hangUp reads everything again, and begins a new audit file.
+func (r *reloader) hangUp(ctx context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.audit.Reopen()
+	r.service.current().readAgain()
+	r.reload(ctx)
+}
+
+// changed reads again what files have changed. A credential or a key is read
+// by who holds it, whatever becomes of the configuration.
+func (r *reloader) changed(ctx context.Context, paths []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a := r.service.current()
+	a.readAgain(paths...)
+	if r.refusal != "" || slices.Contains(paths, r.file) || slices.Contains(paths, a.cfg.CAFile) {
+		r.reload(ctx)
+	}
+}
+
+// reload puts the configuration as it is now in force, unless there is
+// something wrong with it.
+func (r *reloader) reload(ctx context.Context) {
+	before := r.service.current()
+	cfg, err := readConfig(r.sys, before.catalogue, r.file)
+	var next *app
+	if err == nil {
+		next, err = build(cfg, surroundings{catalogue: before.catalogue, logger: before.logger, before: before})
+	}
+	if err != nil {
+		r.refused.Add(1)
+		if text := faults(err); text != r.refusal {
+			r.refusal = text
+			before.logger.Error("configuration refused, that of before stays in force", "faults", strings.Split(text, "\n"))
+		}
+		r.watch(cfg)
+		return
+	}
+	r.refusal = ""
+	r.taken.Add(1)
+	if names := needRestart(before.cfg, cfg); len(names) > 0 {
+		before.logger.Warn("configuration: some settings change with a restart only", "settings", names)
+		cfg.Listen, cfg.Log.Format, cfg.Audit = before.cfg.Listen, before.cfg.Log.Format, before.cfg.Audit
+	}
+	next.logger.level.Set(cfg.Log.Level)
+	if err := r.service.adopt(ctx, next); err != nil {
+		before.logger.Error("configuration not taken", "err", err)
+		return
+	}
+	r.watch(nil)
+	next.readAgain() // what changed after it was read and before it was watched
+	next.logWarnings()
+	next.logger.Info("configuration taken")
+}
+
+// logWarnings says what the operator should know of the configuration.
+func (a *app) logWarnings() {
+	for _, note := range a.cfg.Notes {
+		a.logger.Debug("configuration", "note", note)
+	}
+	for _, warning := range a.cfg.Warnings {
+		a.logger.Warn("configuration", "warning", warning)
+	}
+}
+
+// counters are the reloader's figures. A nil one has none.
+func (r *reloader) counters() []server.Counter {
+	if r == nil {
+		return nil
+	}
+	return []server.Counter{
+		{Name: "config_reloads_total", Help: "Changed configurations that were put in force.", Value: func() float64 { return float64(r.taken.Load()) }},
+		{Name: "config_refusals_total", Help: "Changed configurations that were refused; that of before stayed in force.", Value: func() float64 { return float64(r.refused.Load()) }},
+	}
+}

@@ -98,7 +98,7 @@ func reachedBy(catalogue *defender.Catalogue, name string) (func(*defender.Endpo
 		return func(*defender.Endpoint) bool { return true }, nil
 	}
 	var names []string
-	for _, b := range catalogue.Builtin(entra.Public) {
+	for _, b := range catalogue.Builtin(entra.Public, "") {
 		names = append(names, b.Name)
 		if b.Name != name {
 			continue

@@ -63,15 +63,51 @@ type Builtin struct {
 }
 
 // Builtin lists the built-in routes of a cloud. Where the cloud has no host for
-// an API, it has no route for it either: in China there is only graph.
-func (c *Catalogue) Builtin(cloud entra.Cloud) []Builtin {
+// an API, it has no route for it either: in China there is only graph. A route
+// leads to the host of the region, or where the region has none of its own to
+// the cloud's. The empty region is none.
+func (c *Catalogue) Builtin(cloud entra.Cloud, region string) []Builtin {
 	var routes []Builtin
 	for i := range c.hosts {
 		h := &c.hosts[i]
-		if h.Route == "" || !slices.Contains(h.Clouds, cloud) {
+		if h.Route == "" || h.Region != "" && h.Region != region || !slices.Contains(h.Clouds, cloud) {
 			continue
 		}
-		routes = append(routes, Builtin{Name: h.Route, Host: h, Paths: h.Paths()})
+		b := Builtin{Name: h.Route, Host: h, Paths: h.Paths()}
+		if at := slices.IndexFunc(routes, func(r Builtin) bool { return r.Name == b.Name }); at < 0 {
+			routes = append(routes, b)
+		} else if h.Region != "" {
+			routes[at] = b
+		}
 	}
 	return routes
 }
+
+// Regions lists the regions of a cloud: those that have a built-in route to a
+// host of their own.
+func (c *Catalogue) Regions(cloud entra.Cloud) []string {
+	var regions []string
+	for i := range c.hosts {
+		h := &c.hosts[i]
+		if h.Route != "" && h.Region != "" && slices.Contains(h.Clouds, cloud) && !slices.Contains(regions, h.Region) {
+			regions = append(regions, h.Region)
+		}
+	}
+	return regions
+}
+
+// CheckRegion refuses a region that the cloud does not have. The empty one is
+// always good.
+func (c *Catalogue) CheckRegion(cloud entra.Cloud, region string) error {
+	regions := c.Regions(cloud)
+	switch {
+	case region == "" || slices.Contains(regions, region):
+		return nil
+	case len(regions) == 0:
+		return entra.Errorf(entra.Invalid, opRegion, "region %s: the cloud %s has none: leave it empty", entra.Quote(region), cloud)
+	default:
+		return entra.Errorf(entra.Invalid, opRegion, "region %s: not one of the cloud %s, which are %s", entra.Quote(region), cloud, strings.Join(regions, ", "))
+	}
+}
+
+const opRegion = "defender.region"

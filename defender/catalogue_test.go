@@ -183,7 +183,7 @@ func TestBuiltinRoutesByCloud(t *testing.T) {
 		entra.China:   {"graph microsoftgraph.chinacloudapi.cn"},
 	} {
 		var got []string
-		for _, b := range c.Builtin(cloud) {
+		for _, b := range c.Builtin(cloud, "") {
 			got = append(got, b.Name+" "+b.Host.Name)
 			var paths []string
 			if b.Name == "graph" {
@@ -195,6 +195,63 @@ func TestBuiltinRoutesByCloud(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", cloud, diff)
+		}
+	}
+}
+
+func TestBuiltinRoutesByRegion(t *testing.T) {
+	c := load(t)
+	const legacy, graph = "mde-legacy api.securitycenter.windows.com", "graph graph.microsoft.com"
+	for region, want := range map[string][]string{
+		"us":  {"defender us.api.security.microsoft.com", "mde api-us.securitycenter.microsoft.com", legacy, graph},
+		"eu":  {"defender eu.api.security.microsoft.com", "mde api-eu.securitycenter.microsoft.com", legacy, graph},
+		"uk":  {"defender uk.api.security.microsoft.com", "mde api-uk.securitycenter.microsoft.com", legacy, graph},
+		"au":  {"defender au.api.security.microsoft.com", "mde api-au.securitycenter.microsoft.com", legacy, graph},
+		"swa": {"defender swa.api.security.microsoft.com", "mde api.securitycenter.microsoft.com", legacy, graph},
+		"ina": {"defender ina.api.security.microsoft.com", "mde api.securitycenter.microsoft.com", legacy, graph},
+		"aea": {"defender aea.api.security.microsoft.com", "mde api.securitycenter.microsoft.com", legacy, graph},
+	} {
+		if diff := cmp.Diff(want, routesOf(c, entra.Public, region)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", region, diff)
+		}
+		if err := c.CheckRegion(entra.Public, region); err != nil {
+			t.Errorf("%s: %v", region, err)
+		}
+	}
+	for _, cloud := range entra.Clouds() {
+		if diff := cmp.Diff(routesOf(c, cloud, ""), routesOf(c, cloud, "moon")); diff != "" {
+			t.Errorf("%s: a region that does not exist changes the routes (-want +got):\n%s", cloud, diff)
+		}
+		if err := c.CheckRegion(cloud, ""); err != nil {
+			t.Errorf("%s without a region: %v", cloud, err)
+		}
+	}
+}
+
+func routesOf(c *defender.Catalogue, cloud entra.Cloud, region string) []string {
+	var got []string
+	for _, b := range c.Builtin(cloud, region) {
+		got = append(got, b.Name+" "+b.Host.Name)
+	}
+	return got
+}
+
+func TestRegionsThatACloudDoesNotHave(t *testing.T) {
+	c := load(t)
+	for _, tt := range []struct {
+		cloud        entra.Cloud
+		region, want string
+	}{
+		{entra.Public, "moon", `region "moon": not one of the cloud public, which are us, eu, uk, au, swa, ina, aea`},
+		{entra.Public, "EU", `region "EU": not one of the cloud public, which are us, eu, uk, au, swa, ina, aea`},
+		{entra.GCC, "us", `region "us": the cloud gcc has none: leave it empty`},
+		{entra.GCCHigh, "us", `region "us": the cloud gcchigh has none: leave it empty`},
+		{entra.DoD, "us", `region "us": the cloud dod has none: leave it empty`},
+		{entra.China, "us", `region "us": the cloud china has none: leave it empty`},
+	} {
+		err := c.CheckRegion(tt.cloud, tt.region)
+		if entra.KindOf(err) != entra.Invalid || entra.AsError(err).Message() != tt.want {
+			t.Errorf("%s: got %v, want %s", tt.cloud, err, tt.want)
 		}
 	}
 }

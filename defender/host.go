@@ -12,7 +12,8 @@ type Host struct {
 	Clouds    []entra.Cloud
 	Name      string // in lower case
 	Authority entra.Authority
-	Route     string // the built-in route that leads there; empty: none
+	Route     string // the built-in route that leads there, from its region; empty: none
+	Region    string // whose nearest host it is, as in eu; empty: the cloud's own, for all regions
 	Status    string // in the documentation's words: current, legacy, …
 	Source    string // the page that the row was read from
 

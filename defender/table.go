@@ -24,7 +24,7 @@ const (
 	opLoad = "defender.load"
 
 	endpointColumns = "api method path app_permissions delegated_permissions source per_minute per_hour effect retires"
-	hostColumns     = "clouds host authority route xdr_scope mde_scope graph_scope mdca_scope status source"
+	hostColumns     = "clouds host authority route region xdr_scope mde_scope graph_scope mdca_scope status source"
 )
 
 // readTable turns each row of a table into a T.
@@ -87,7 +87,7 @@ func readEndpoint(row []string) (Endpoint, error) {
 }
 
 func readHost(row []string) (Host, error) {
-	h := Host{Name: row[1], Route: row[3], Status: row[8], Source: row[9]}
+	h := Host{Name: row[1], Route: row[3], Region: row[4], Status: row[9], Source: row[10]}
 	for _, name := range list(row[0]) {
 		cloud, err := entra.ParseCloud(name)
 		if err != nil {
@@ -100,7 +100,7 @@ func readHost(row []string) (Host, error) {
 		return h, err
 	}
 	for i, scope := range []*entra.Scope{&h.XDR, &h.MDE, &h.Graph, &h.MDCA} {
-		cell := row[4+i]
+		cell := row[5+i]
 		if cell == "" {
 			continue
 		}

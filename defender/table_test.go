@@ -11,10 +11,10 @@ import (
 
 const (
 	endpointsHead = "api\tmethod\tpath\tapp_permissions\tdelegated_permissions\tsource\tper_minute\tper_hour\teffect\tretires\n"
-	hostsHead     = "clouds\thost\tauthority\troute\txdr_scope\tmde_scope\tgraph_scope\tmdca_scope\tstatus\tsource\n"
+	hostsHead     = "clouds\thost\tauthority\troute\tregion\txdr_scope\tmde_scope\tgraph_scope\tmdca_scope\tstatus\tsource\n"
 
 	goodEndpoint = "XDR\tPATCH\t/api/incidents/{id}\tIncident.ReadWrite.All\t\tpage\t50\t\twrite\t2027-02-01\n"
-	goodHost     = "gcchigh;dod\tapi.example\thttps://login.microsoftonline.us\tdefender\thttps://api.example.us/.default\t\t\t\tcurrent\tpage\n"
+	goodHost     = "gcchigh;dod\tapi.example\thttps://login.microsoftonline.us\tdefender\tus\thttps://api.example.us/.default\t\t\t\tcurrent\tpage\n"
 )
 
 func TestLoadReadsEveryColumn(t *testing.T) {
@@ -31,7 +31,7 @@ func TestLoadReadsEveryColumn(t *testing.T) {
 	}
 	wantHost := Host{
 		Clouds: []entra.Cloud{entra.GCCHigh, entra.DoD}, Name: "api.example", Authority: "https://login.microsoftonline.us",
-		Route: "defender", XDR: "https://api.example.us/.default", Status: "current", Source: "page",
+		Route: "defender", Region: "us", XDR: "https://api.example.us/.default", Status: "current", Source: "page",
 	}
 	if diff := cmp.Diff([]Host{wantHost}, c.Hosts()); diff != "" {
 		t.Errorf("hosts (-want +got):\n%s", diff)

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"os"
 	"strconv"
 
 	"tokenbroker/config"
@@ -17,7 +16,7 @@ import (
 func listen(ctx context.Context, address config.Address, mode fs.FileMode, logger *slog.Logger) ([]net.Listener, error) {
 	switch {
 	case address.Socket != "":
-		return one(listenUnix(ctx, address.Socket, mode))
+		return one(listenUnix(ctx, address.Socket, mode, logger))
 	case address.Host != "localhost":
 		return one(listenTCP(ctx, "tcp", address.String()))
 	}
@@ -76,54 +75,4 @@ func listenTCP(ctx context.Context, network, address string) (net.Listener, erro
 		return nil, entra.Errorf(entra.Misconfigured, "cli.listen", "address %s: cannot listen: %w", address, err)
 	}
 	return l, nil
-}
-
-// listenUnix makes a socket whose mode is right from its first moment. A
-// socket that a killed broker left behind is replaced; one that answers is not.
-func listenUnix(ctx context.Context, path string, mode fs.FileMode) (net.Listener, error) {
-	if err := clearSocket(ctx, path); err != nil {
-		return nil, err
-	}
-	// Until its mode is set the socket is ours alone: nobody can connect before
-	// the mode holds.
-	restore := keepPrivate()
-	l, err := new(net.ListenConfig).Listen(ctx, "unix", path)
-	restore()
-	if err != nil {
-		return nil, entra.Errorf(entra.Misconfigured, "cli.listen", "socket %s: cannot listen: %w", path, err)
-	}
-	if err := os.Chmod(path, mode); err != nil {
-		return nil, errors.Join(entra.Errorf(entra.Misconfigured, "cli.listen", "socket %s: %w", path, err), l.Close())
-	}
-	return l, nil
-}
-
-// clearSocket removes a socket that nobody listens at. One whose owner cannot
-// be asked, because it is busy or not ours to connect to, stays.
-func clearSocket(ctx context.Context, path string) error {
-	refuse := func(format string, args ...any) error {
-		return entra.Errorf(entra.Misconfigured, "cli.listen", "socket "+path+": "+format, args...)
-	}
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return refuse("%w", err)
-	case info.Mode()&fs.ModeSocket == 0:
-		return refuse("a file of that name is there and is no socket")
-	}
-	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
-	switch {
-	case err == nil:
-		return errors.Join(refuse("another program answers there; stop it or choose another path"), conn.Close())
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case !errors.Is(err, errConnRefused):
-		return refuse("cannot tell whether a program answers there, choose another path: %w", err)
-	}
-	if err := os.Remove(path); err != nil {
-		return refuse("left by another program and not removable: %w", err)
-	}
-	return nil
 }

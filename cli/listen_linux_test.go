@@ -22,7 +22,7 @@ func TestSocketOfABusyProgramStays(t *testing.T) {
 	must(t, err)
 	defer first.Close()
 	before := fileID(t, path)
-	if _, err := listenUnix(t.Context(), path, 0o660); entra.KindOf(err) != entra.Misconfigured || !strings.Contains(err.Error(), "cannot tell") {
+	if _, err := listenUnix(t.Context(), path, 0o660, silent); entra.KindOf(err) != entra.Misconfigured || !strings.Contains(err.Error(), "cannot tell") {
 		t.Errorf("got %v", err)
 	}
 	if fileID(t, path) != before {

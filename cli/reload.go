@@ -26,8 +26,8 @@ type reloader struct {
 	service *service
 	audit   *auditFile
 
-	mu      sync.Mutex // one change at a time
-	refusal string     // why the configuration was refused as it is now; empty: it is in force
+	mu      sync.Mutex             // one change at a time
+	refusal atomic.Pointer[string] // why the configuration is not in force as it is now; nil: it is
 
 	taken, refused atomic.Uint64
 }
@@ -91,7 +91,7 @@ func (r *reloader) changed(ctx context.Context, paths []string) {
 	defer r.mu.Unlock()
 	a := r.service.current()
 	a.readAgain(paths...)
-	if r.refusal != "" || slices.Contains(paths, r.file) || slices.Contains(paths, a.cfg.CAFile) {
+	if r.refusal.Load() != nil || slices.Contains(paths, r.file) || slices.Contains(paths, a.cfg.CAFile) {
 		r.reload(ctx)
 	}
 }
@@ -107,14 +107,14 @@ func (r *reloader) reload(ctx context.Context) {
 	}
 	if err != nil {
 		r.refused.Add(1)
-		if text := faults(err); text != r.refusal {
-			r.refusal = text
-			before.logger.Error("configuration refused, that of before stays in force", "faults", strings.Split(text, "\n"))
+		text := faults(err)
+		if last := r.refusal.Swap(&text); last == nil || *last != text {
+			before.logger.Error("configuration refused, that of before stays in force", "faults", r.faults())
 		}
 		r.watch(cfg)
 		return
 	}
-	r.refusal = ""
+	r.refusal.Store(nil)
 	r.taken.Add(1)
 	if names := needRestart(before.cfg, cfg); len(names) > 0 {
 		before.logger.Warn("configuration: some settings change with a restart only", "settings", names)
@@ -139,6 +139,15 @@ func (a *app) logWarnings() {
 	for _, warning := range a.cfg.Warnings {
 		a.logger.Warn("configuration", "warning", warning)
 	}
+}
+
+// faults are why the configuration is not in force as it is now. Without a
+// reloader there are none.
+func (r *reloader) faults() []string {
+	if r == nil || r.refusal.Load() == nil {
+		return nil
+	}
+	return strings.Split(*r.refusal.Load(), "\n")
 }
 
 // counters are the reloader's figures. A nil one has none.

@@ -47,6 +47,7 @@ func newService(first *app, log *logWriter, audit *auditFile, reload *reloader) 
 		Logger:            first.logger.Logger,
 		Audit:             audit.Handler(),
 		Status:            func() any { return s.current().status() },
+		Refused:           reload.faults,
 		Counters:          slices.Concat(cacheCounters(first.cache), lossCounters(log, audit), reload.counters()),
 		ReadHeaderTimeout: first.cfg.Limits.ReadHeaderTimeout,
 		ReadTimeout:       first.cfg.Limits.ReadTimeout,

@@ -16,11 +16,14 @@ func (s *Server) Ops() http.Handler {
 		writeHealth(w, http.StatusOK, health{Status: "alive"})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		var tokens any
+		var more health
 		if s.cfg.Status != nil {
-			tokens = s.cfg.Status()
+			more.Tokens = s.cfg.Status()
 		}
-		s.writeReadiness(w, tokens)
+		if s.cfg.Refused != nil {
+			more.Refused = s.cfg.Refused()
+		}
+		s.writeReadiness(w, more)
 	})
 	mux.Handle("GET /healthz", s.Healthz())
 	mux.Handle("GET /metrics", s.metrics.handler())
@@ -29,20 +32,23 @@ func (s *Server) Ops() http.Handler {
 
 // Healthz answers /healthz on either listener: the verdict of readiness alone.
 func (s *Server) Healthz() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { s.writeReadiness(w, nil) })
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { s.writeReadiness(w, health{}) })
 }
 
 type health struct {
-	Status string `json:"status"`
-	Tokens any    `json:"tokens,omitempty"` // from Config.Status
+	Status  string   `json:"status"`
+	Tokens  any      `json:"tokens,omitempty"`                // from Config.Status
+	Refused []string `json:"configuration_refused,omitempty"` // from Config.Refused
 }
 
-func (s *Server) writeReadiness(w http.ResponseWriter, tokens any) {
+func (s *Server) writeReadiness(w http.ResponseWriter, more health) {
 	if s.draining.Load() {
-		writeHealth(w, http.StatusServiceUnavailable, health{"draining", tokens})
+		more.Status = "draining"
+		writeHealth(w, http.StatusServiceUnavailable, more)
 		return
 	}
-	writeHealth(w, http.StatusOK, health{"ready", tokens})
+	more.Status = "ready"
+	writeHealth(w, http.StatusOK, more)
 }
 
 func writeHealth(w http.ResponseWriter, status int, h health) {

@@ -17,12 +17,16 @@ import (
 
 func TestProbes(t *testing.T) {
 	status := func() any { return []map[string]any{{"identity": "default", "state": "failed"}} }
-	b := run(t, server.Config{Status: status}, func(s *server.Server) []server.Mount {
+	refused := func() []string { return []string{"cache.size: out of bounds"} }
+	b := run(t, server.Config{Status: status, Refused: refused}, func(s *server.Server) []server.Mount {
 		return []server.Mount{at("/healthz", s.Healthz().ServeHTTP)}
 	})
 	for path, want := range map[string]map[string]any{
-		"/livez":   {"status": "alive"},
-		"/readyz":  {"status": "ready", "tokens": []any{map[string]any{"identity": "default", "state": "failed"}}},
+		"/livez": {"status": "alive"},
+		"/readyz": {
+			"status": "ready", "tokens": []any{map[string]any{"identity": "default", "state": "failed"}},
+			"configuration_refused": []any{"cache.size: out of bounds"},
+		},
 		"/healthz": {"status": "ready"},
 	} {
 		a := b.probe(t, path)

@@ -41,6 +41,9 @@ type Config struct {
 	// Status is what /readyz shows beside the verdict, as JSON: no secrets.
 	// Nil: nothing.
 	Status func() any
+	// Refused says why the configuration, as it is now, is not in force; /readyz
+	// shows it. Nil, and none: it is.
+	Refused func() []string
 	// Counters are figures that other packages keep and /metrics shows.
 	Counters []Counter
 

@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"tokenbroker/entra"
+)
+
+// listenUnix makes a socket whose mode is right from its first moment. A
+// socket that a killed broker left behind is replaced; one that answers is not.
+func listenUnix(ctx context.Context, path string, mode fs.FileMode, logger *slog.Logger) (net.Listener, error) {
+	if err := checkFolder(filepath.Dir(path), logger); err != nil {
+		return nil, err
+	}
+	if err := clearSocket(ctx, path); err != nil {
+		return nil, err
+	}
+	// Until its mode is set the socket is ours alone: nobody can connect before
+	// the mode holds.
+	restore := keepPrivate()
+	l, err := new(net.ListenConfig).Listen(ctx, "unix", path)
+	restore()
+	if err != nil {
+		return nil, entra.Errorf(entra.Misconfigured, "cli.listen", "socket %s: cannot listen: %w", path, err)
+	}
+	if err := setMode(path, mode); err != nil {
+		return nil, errors.Join(entra.Errorf(entra.Misconfigured, "cli.listen", "socket %s: %w", path, err), l.Close())
+	}
+	return l, nil
+}
+
+// setMode gives the socket its mode, and looks whether it has it: there are
+// file systems that say yes to everything.
+func setMode(path string, mode fs.FileMode) error {
+	if err := os.Chmod(path, mode); err != nil {
+		return withoutPath(err)
+	}
+	info, err := os.Lstat(path)
+	switch {
+	case err != nil:
+		return withoutPath(err)
+	case runtime.GOOS != "windows" && info.Mode().Perm()&^mode != 0:
+		return fmt.Errorf("the file system gives it mode %04o, want %04o; choose another folder", info.Mode().Perm(), mode)
+	}
+	return nil
+}
+
+// checkFolder makes the folder of a socket if it is not there, for us and our
+// group. It warns of one in which others could put a socket of theirs in the
+// place of ours, and be shown our callers' keys.
+func checkFolder(folder string, logger *slog.Logger) error {
+	refuse := func(err error) error {
+		return entra.Errorf(entra.Misconfigured, "cli.listen", "folder %s of the socket: %w", folder, err)
+	}
+	if err := os.Mkdir(folder, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+		return refuse(withoutPath(err))
+	}
+	info, err := os.Stat(folder)
+	switch {
+	case err != nil:
+		return refuse(withoutPath(err))
+	case !info.IsDir():
+		return refuse(errors.New("is a file"))
+	case runtime.GOOS != "windows" && info.Mode().Perm()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0:
+		logger.Warn("every user can put another socket in the place of this one; use a folder of its own below, which is made if it is not there", "folder", folder)
+	}
+	return nil
+}
+
+// clearSocket removes a socket that nobody listens at. One whose owner cannot
+// be asked, because it is busy or not ours to connect to, stays.
+func clearSocket(ctx context.Context, path string) error {
+	refuse := func(format string, args ...any) error {
+		return entra.Errorf(entra.Misconfigured, "cli.listen", "socket "+path+": "+format, args...)
+	}
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return refuse("%w", err)
+	case info.Mode()&fs.ModeSocket == 0:
+		return refuse("a file of that name is there and is no socket")
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	switch {
+	case err == nil:
+		return errors.Join(refuse("another program answers there; stop it or choose another path"), conn.Close())
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case !errors.Is(err, errConnRefused):
+		return refuse("cannot tell whether a program answers there, choose another path: %w", err)
+	}
+	if err := os.Remove(path); err != nil {
+		return refuse("left by another program and not removable: %w", err)
+	}
+	return nil
+}

@@ -115,7 +115,7 @@ func newRoot(sys System) *cobra.Command {
 	}
 	root.AddCommand(
 		newServe(sys), newDemo(sys), newEmulate(sys), newCheck(sys), newToken(sys), newDecode(sys),
-		newEndpoints(sys), newKey(sys), newHealthcheck(sys), newVersion(sys),
+		newEndpoints(sys), newSetup(sys), newKey(sys), newHealthcheck(sys), newVersion(sys),
 	)
 	root.InitDefaultCompletionCmd()
 	if completion, _, err := root.Find([]string{"completion"}); err == nil {

@@ -261,7 +261,7 @@ func TestAdmissionOrder(t *testing.T) {
 	check("denied guard.site")
 	r.Header.Del("Origin")
 	r.Header.Set("Cookie", "broker_key=x")
-	check("denied guard.key")
+	check("denied guard.place")
 	r.Header.Del("Cookie")
 	check("unadmitted guard.key")
 	r.Header.Set("X-Broker-Key", keyA)

@@ -2,6 +2,7 @@ package guard_test
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -27,7 +28,7 @@ func TestKeysInTheQueryAreRefused(t *testing.T) {
 	} {
 		for _, headers := range [][]string{nil, {"X-Broker-Key: " + keyA}} {
 			got := d.knock(t, append([]string{"GET /token?" + query + " HTTP/1.1", "Host: localhost"}, headers...)...)
-			if want := "denied guard.key"; got != want {
+			if want := "denied guard.place"; got != want {
 				t.Errorf("%s, headers %q: got %q, want %q", query, headers, got, want)
 			}
 		}
@@ -57,7 +58,7 @@ func TestQueriesOfTheAPIsAreAdmitted(t *testing.T) {
 
 func TestKeysInCookiesAreRefused(t *testing.T) {
 	d := open(t, "tcp4", "127.0.0.1:0", guard.Config{Keys: keys(keyA)})
-	const refused, good = "denied guard.key", "local key"
+	const refused, good = "denied guard.place", "local key"
 	for _, tt := range []struct{ want, header string }{
 		{refused, "Cookie: x-broker-key=x"},
 		{refused, "cookie: X_BROKER_KEY=x"},
@@ -88,11 +89,11 @@ func TestKeysByNameAreRefusedWhereNobodyHasOne(t *testing.T) {
 		g := guard.New(cfg)
 		r := request(t, nil)
 		r.URL.RawQuery = "client_secret=" + keyA
-		if got, want := verdict(g, r, nil), "denied guard.key"; got != want {
+		if got, want := verdict(g, r, nil), "denied guard.place"; got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
 		r.URL.RawQuery = "a=" + keyA
-		if got := verdict(g, r, nil); got == "denied guard.key" {
+		if got := verdict(g, r, nil); got == "denied guard.place" {
 			t.Errorf("%s: a value like any other is refused", name)
 		}
 	}
@@ -116,6 +117,36 @@ func TestMisplacedKeysAreNotRepeated(t *testing.T) {
 			if strings.Contains(text, "key-") || strings.Contains(text, "secret") {
 				t.Errorf("the refusal repeats what was sent: %s", text)
 			}
+		}
+	}
+}
+
+func TestKeysInThePathAreRefused(t *testing.T) {
+	const padded = "c2VjcmV0LWtleQ0123=="
+	g := guard.New(guard.Config{Keys: named("local", keyA, "local", padded)})
+	for path, refused := range map[string]bool{
+		"/token":                                  false,
+		"/proxy/defender/api/machines":            false,
+		"/proxy/defender/api/machines/key-a-0123": false,
+		"/" + keyA:                                true,
+		"/proxy/defender/" + keyA + "/x":          true,
+		"/proxy/defender@" + keyA + "/x":          true,
+		"/proxy/defender/a;" + keyA:               true,
+		"/proxy/%6B" + keyA[1:] + "/x":            true,
+		"/proxy/" + padded:                        true,
+		"/proxy/c2VjcmV0LWtleQ0123%3D%3D":         true,
+	} {
+		r := request(t, http.Header{"X-Broker-Key": {keyA}})
+		var err error
+		if r.URL, err = url.Parse(path); err != nil {
+			t.Fatal(err)
+		}
+		want := "local key"
+		if refused {
+			want = "denied guard.place"
+		}
+		if got := verdict(g, r, guard.HeaderKeys); got != want {
+			t.Errorf("%s: got %q, want %q", path, got, want)
 		}
 	}
 }

@@ -106,6 +106,8 @@ func (c *Call) evasion() string {
 	doubtful := c.Endpoint == nil && len(c.Route.Deny) > 0
 	for i, segment := range segmentsOf(c.Path.match) {
 		switch {
+		case c.deniedByID(i) && !isPlainID(segment):
+			return entra.Quote(segment) + " could be another spelling of an id that routes." + c.Route.Name + ".deny names; spell it plainly"
 		case strings.HasPrefix(segment, "$"):
 			// OData 4.01: $batch carries calls in its body, $entity and
 			// $crossjoin name what they want in the query.
@@ -115,6 +117,34 @@ func (c *Call) evasion() string {
 		}
 	}
 	return ""
+}
+
+// deniedByID reports whether segment i is an id for the catalogue, and a deny
+// rule names one there.
+func (c *Call) deniedByID(i int) bool {
+	if c.Endpoint == nil {
+		return false
+	}
+	template := segmentsOf(c.Endpoint.Path)
+	if i >= len(template) || !strings.HasPrefix(template[i], "{") {
+		return false
+	}
+	before := segmentsOf(c.Path.match)[:i]
+	return slices.ContainsFunc(c.Route.Deny, func(rule Rule) bool {
+		pattern := rule.Path.segments
+		return i < len(pattern) && !strings.HasPrefix(pattern[i], "*") &&
+			slices.EqualFunc(pattern[:i], before, func(want, got string) bool { return want == "*" || want == got })
+	})
+}
+
+// isPlainID reports whether an id has one spelling for every reader: 01001 and
+// +1001 are 1001 to those who read a number.
+func isPlainID(id string) bool {
+	const digits, letters = "0123456789", "abcdefghijklmnopqrstuvwxyz"
+	if !strings.ContainsAny(id, letters) { // a number, or meant to be one
+		return strings.Trim(id, digits) == "" && (id[0] != '0' || id == "0")
+	}
+	return strings.Trim(id, digits+letters+"-_.~!@") == ""
 }
 
 // isRespelling reports whether segment i of a path that the catalogue does not

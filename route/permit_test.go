@@ -147,6 +147,26 @@ func TestStarIsNoKeyInParentheses(t *testing.T) {
 	)
 }
 
+// An id that a rule refuses has one spelling. Others could be it to a server
+// that reads a number.
+func TestDeniedIDHasNoOtherSpelling(t *testing.T) {
+	const other = "could be another spelling of an id"
+	judge(t, defenderRoute(t, func(r *route.Route) { r.Deny = rules(t, "/api/incidents/1001/**", "/api/machines/*/isolate") }),
+		allow("GET /api/incidents/1002", "routes.defender.access"),
+		allow("GET /api/incidents/0", "routes.defender.access"),
+		allow("GET /api/incidents/a-1001", "routes.defender.access"),
+		allow("GET /api/incidents", "routes.defender.access"),
+		allow("GET /api/machines/01", "routes.defender.access"), // no rule names a machine
+		deny("GET /api/incidents/1001", "routes.defender.deny[0]", "refuses"),
+		deny("GET /api/incidents/01001", "routes.defender", other),
+		deny("GET /api/incidents/+1001", "routes.defender", other),
+		deny("GET /api/incidents/%2B1001", "routes.defender", other),
+		deny("GET /api/incidents/1001.0", "routes.defender", other),
+		deny("GET /api/incidents/%EF%BC%91001", "routes.defender", other),
+		deny("PATCH /api/incidents/01001", "routes.defender", other),
+	)
+}
+
 func TestDenyRules(t *testing.T) {
 	const spelling = "could be another spelling of what routes.defender.deny refuses"
 	judge(t, defenderRoute(t, func(r *route.Route) {

@@ -8,13 +8,14 @@ import (
 	"github.com/google/uuid"
 
 	"tokenbroker/entra"
+	"tokenbroker/guard"
 )
 
 // requestID is the caller's own X-Request-Id where it is one that a log can
 // bear, so that both sides' logs meet; else a new GUID, which Entra takes for
 // its correlation id too.
-func requestID(r *http.Request) string {
-	if ids := r.Header[requestIDHeader]; len(ids) == 1 && plainID(ids[0]) {
+func requestID(r *http.Request, g *guard.Guard) string {
+	if ids := r.Header[requestIDHeader]; len(ids) == 1 && plainID(ids[0]) && !g.IsKey(ids[0]) {
 		return ids[0]
 	}
 	return uuid.NewString()
@@ -65,9 +66,18 @@ func (v *visit) writeDown(status int, took time.Duration) {
 // header does.
 func (v *visit) appendRequest(attrs []slog.Attr, status int, took time.Duration) []slog.Attr {
 	return appendTrail(append(attrs,
-		slog.String("request_id", v.trail.RequestID), slog.String("mount", v.Name), slog.String("method", cut(v.r.Method)), slog.String("path", cut(v.r.URL.EscapedPath())),
+		slog.String("request_id", v.trail.RequestID), slog.String("mount", v.Name), slog.String("method", cut(v.r.Method)), slog.String("path", v.path()),
 		slog.Int("status", status), slog.Int64("bytes", v.w.Size), slog.Float64("duration_ms", float64(took.Microseconds())/1000),
 	), &v.trail)
+}
+
+// path is the path for log and record. One that holds a caller key is kept out
+// of them.
+func (v *visit) path() string {
+	if f := v.trail.Failure; f != nil && f.Op == guard.OpPlace {
+		return "(not written down)"
+	}
+	return cut(v.r.URL.EscapedPath())
 }
 
 // appendTrail appends what was noted on the request's way.

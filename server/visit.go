@@ -44,7 +44,7 @@ type visit struct {
 func (p *place) serve(c echo.Context) error {
 	w, r := c.Response(), c.Request()
 	v := &visit{place: p, w: w, begun: time.Now()}
-	v.trail.RequestID = requestID(r)
+	v.trail.RequestID = requestID(r, p.guard)
 	w.Header()[requestIDHeader] = []string{v.trail.RequestID}
 	v.r = r.WithContext(entra.WithTrail(r.Context(), &v.trail))
 	p.server.inFlight.Add(1)

@@ -26,7 +26,8 @@ type reloader struct {
 	service *service
 	audit   *auditFile
 
-	mu      sync.Mutex             // one change at a time
+	mu      sync.Mutex             // one change at a time; guards watched
+	watched []string               // the files
 	refusal atomic.Pointer[string] // why the configuration is not in force as it is now; nil: it is
 
 	taken, refused atomic.Uint64
@@ -44,8 +45,7 @@ func (r *reloader) close() { signal.Stop(r.hangUps) }
 
 // run follows changes and SIGHUP until ctx ends.
 func (r *reloader) run(ctx context.Context) {
-	r.watch(nil)
-	r.service.current().readAgain() // what changed after it was read and before it was watched
+	r.catchUp(ctx)
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		r.watcher.Run(ctx, r.service.current().logger.Logger, func(paths []string) { r.changed(ctx, paths) })
@@ -61,18 +61,36 @@ func (r *reloader) run(ctx context.Context) {
 	}
 }
 
-// watch follows the files of the configuration in force; of one that was
-// refused too, since to mend a file of it may be what it takes.
-func (r *reloader) watch(refused *config.Config) {
+// catchUp takes what changed after it was read at the start and before it was
+// watched.
+func (r *reloader) catchUp(ctx context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.watch(nil)
+	a := r.service.current()
+	a.readAgain()
+	if now, err := readRoots(a.cfg.CAFile); err != nil || !now.same(a.roots) {
+		r.reload(ctx)
+	}
+}
+
+// watch follows the files of the configuration in force; of one that may come
+// into force too, or was refused, since to mend a file of it may be what it
+// takes. It reports whether some were not watched before.
+func (r *reloader) watch(next *config.Config) (more bool) {
 	files := r.service.current().cfg.Files()
-	if refused != nil {
-		files = append(files, refused.Files()...)
+	if next != nil {
+		files = append(files, next.Files()...)
 	}
 	if r.file != "" {
 		files = append(files, r.file)
 	}
 	slices.Sort(files)
-	r.watcher.Watch(slices.Compact(files)...)
+	files = slices.Compact(files)
+	more = slices.ContainsFunc(files, func(file string) bool { return !slices.Contains(r.watched, file) })
+	r.watched = files
+	r.watcher.Watch(files...)
+	return more
 }
 
 // hangUp reads everything again, and begins a new audit file.
@@ -101,8 +119,13 @@ func (r *reloader) changed(ctx context.Context, paths []string) {
 func (r *reloader) reload(ctx context.Context) {
 	before := r.service.current()
 	cfg, err := readConfig(r.sys, before.catalogue, r.file)
+	for r.watch(cfg) { // what it names may have changed since it was looked at
+		cfg, err = readConfig(r.sys, before.catalogue, r.file)
+	}
+	var waiting []string
 	var next *app
 	if err == nil {
+		waiting = keepUntilRestart(before.cfg, cfg)
 		next, err = build(cfg, surroundings{catalogue: before.catalogue, logger: before.logger, before: before})
 	}
 	if err != nil {
@@ -111,22 +134,19 @@ func (r *reloader) reload(ctx context.Context) {
 		if last := r.refusal.Swap(&text); last == nil || *last != text {
 			before.logger.Error("configuration refused, that of before stays in force", "faults", r.faults())
 		}
-		r.watch(cfg)
 		return
 	}
 	r.refusal.Store(nil)
-	r.taken.Add(1)
-	if names := needRestart(before.cfg, cfg); len(names) > 0 {
-		before.logger.Warn("configuration: some settings change with a restart only", "settings", names)
-		cfg.Listen, cfg.Log.Format, cfg.Audit = before.cfg.Listen, before.cfg.Log.Format, before.cfg.Audit
+	if len(waiting) > 0 {
+		before.logger.Warn("configuration: some settings change with a restart only", "settings", waiting)
 	}
 	next.logger.level.Set(cfg.Log.Level)
 	if err := r.service.adopt(ctx, next); err != nil {
 		before.logger.Error("configuration not taken", "err", err)
 		return
 	}
+	r.taken.Add(1)
 	r.watch(nil)
-	next.readAgain() // what changed after it was read and before it was watched
 	next.logWarnings()
 	next.logger.Info("configuration taken")
 }

@@ -25,6 +25,7 @@ type service struct {
 	mu      sync.Mutex // guards what follows, and is held while flows and tokens are made to fit it
 	inForce *app
 	live    []*app // in the order in which they came into force
+	flows   broker.Flows
 }
 
 // door is a listener for callers. It stays that of the start.
@@ -40,7 +41,7 @@ type addresses struct {
 }
 
 // newService makes the server of a service. What it takes from the
-// configuration of first changes with a restart only, see [needRestart].
+// configuration of first changes with a restart only, see [keepUntilRestart].
 func newService(first *app, log *logWriter, audit *auditFile, reload *reloader) *service {
 	s := new(service)
 	s.srv = server.New(server.Config{
@@ -171,6 +172,12 @@ func (s *service) fit() {
 		maps.Copy(flows, a.flows)
 	}
 	s.inForce.mux.Replace(flows)
+	for id := range flows {
+		if s.flows[id] == nil { // what failed for want of a flow, behind the last request of before, must not fail now
+			s.inForce.cache.Forgive(id)
+		}
+	}
+	s.flows = flows
 	s.inForce.cache.Resize(s.inForce.cfg.Cache.Size)
 	s.inForce.cache.Retain(func(id entra.IdentityID) bool { return flows[id] != nil })
 }
@@ -182,9 +189,10 @@ func (s *service) current() *app {
 	return s.inForce
 }
 
-// needRestart names the settings whose new values take effect after a restart
-// only.
-func needRestart(old, next *config.Config) []string {
+// keepUntilRestart names the settings whose new values take effect after a
+// restart only, and puts those of before in their place: what is built from next
+// fits the listeners that there are.
+func keepUntilRestart(old, next *config.Config) []string {
 	var names []string
 	changed := func(name string, yes bool) {
 		if yes {
@@ -197,6 +205,9 @@ func needRestart(old, next *config.Config) []string {
 	changed("limits.read_header_timeout", old.Limits.ReadHeaderTimeout != next.Limits.ReadHeaderTimeout)
 	changed("limits.read_timeout", old.Limits.ReadTimeout != next.Limits.ReadTimeout)
 	changed("limits.grace", old.Limits.Grace != next.Limits.Grace)
+	next.Listen, next.Log.Format, next.Audit = old.Listen, old.Log.Format, old.Audit
+	limits := &next.Limits
+	limits.ReadHeaderTimeout, limits.ReadTimeout, limits.Grace = old.Limits.ReadHeaderTimeout, old.Limits.ReadTimeout, old.Limits.Grace
 	return names
 }
 

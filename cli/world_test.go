@@ -57,7 +57,8 @@ type world struct {
 }
 
 // newWorld may be called in a synctest bubble: nothing of it touches a socket.
-func newWorld(t *testing.T) *world {
+// Edits change what its Entra knows.
+func newWorld(t *testing.T, edits ...func(*entraemu.Config)) *world {
 	t.Helper()
 	key, err := signingKey()
 	must(t, err)
@@ -68,6 +69,9 @@ func newWorld(t *testing.T) *world {
 	known.SigningKey = key
 	known.Issuers = []entraemu.Issuer{issuer.Issuer()}
 	known.Apps[0].Federated = []entraemu.FederatedCredential{issuer.Trust(subject)}
+	for _, edit := range edits {
+		edit(&known)
+	}
 	w := &world{t: t, network: emulator.NewNetwork(), dir: t.TempDir(), secret: known.Apps[0].Secrets[0].Value.Reveal()}
 	w.entra, err = entraemu.New(known)
 	must(t, err)

@@ -17,9 +17,9 @@ func remedy(number int) (entra.Kind, string) {
 	case 7000222:
 		return entra.Misconfigured, "the client secret of app {client} has expired: make a new one and put its value into {credential}"
 	case 700016, 700011, 70001:
-		return entra.Misconfigured, "app {client} is not in tenant {tenant}: check client_id and tenant, or have an administrator of the tenant consent to the app"
+		return entra.Misconfigured, "app {client} is not in tenant {tenant}: check client_id and tenant, or have an administrator of the tenant consent at {consent}"
 	case 7000112:
-		return entra.Misconfigured, "app {client} is disabled in tenant {tenant}: enable its enterprise application"
+		return entra.Misconfigured, "app {client} is disabled in tenant {tenant}: have an administrator of the tenant enable it, under Enterprise applications"
 
 	// Certificate and workload identity.
 	case 700024, 1000502:
@@ -49,13 +49,13 @@ func remedy(number int) (entra.Kind, string) {
 
 	// What it is asked for.
 	case 500011, 650052:
-		return entra.Misconfigured, "the API of {scope} is not in tenant {tenant}: does the tenant have the product, and is the scope spelled right?"
+		return entra.Misconfigured, "the API of {scope} is not in tenant {tenant}: does the tenant have the product, and is the scope spelled right? Where the app asks for that API, an administrator's consent brings it in: {consent}"
 	case 500014:
 		return entra.Misconfigured, "the API of {scope} is disabled in tenant {tenant}: has its subscription lapsed?"
 	case 65001, 650056, 650057, 90094:
-		return entra.Misconfigured, "app {client} has no consent for {scope} in tenant {tenant}: add the permission and have an administrator consent"
+		return entra.Misconfigured, "app {client} has no consent for {scope} in tenant {tenant}: add the permission, and have an administrator of the tenant consent at {consent}"
 	case 501051:
-		return entra.Misconfigured, "app {client} has no role of the API of {scope} in tenant {tenant}, and that API requires one: have an administrator assign it"
+		return entra.Misconfigured, "app {client} has no role of the API of {scope} in tenant {tenant}, and that API requires one: have an administrator assign it, or consent at {consent}"
 	case 70011, 700022, 1002012:
 		return entra.Misconfigured, "scope {scope} is not one that Entra knows: want https://host/.default"
 	case 53003, 530032, 530035:
@@ -68,4 +68,17 @@ func remedy(number int) (entra.Kind, string) {
 		return entra.Unavailable, "{authority} fails for the moment"
 	}
 	return 0, ""
+}
+
+// refusesKey reports whether Entra does not know the secret or the key, or not
+// any more: what a rotation looks like to who comes with the version of before.
+func refusesKey(err error) bool {
+	if err == nil {
+		return false
+	}
+	switch entra.AsError(err).AADSTS {
+	case 7000215, 70002, 7000222, 700024, 700027, 7000272, 50012, 700030, 1000502:
+		return true
+	}
+	return false
 }

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"crypto/sha1" //nolint:gosec // the portal calls a certificate by its SHA-1
 	"crypto/sha256"
 	"crypto/x509"
@@ -43,7 +44,7 @@ func OpenCertificate(cfg CertificateConfig, logger *slog.Logger) (*CertificateFi
 		if err != nil {
 			return nil, err
 		}
-		if err := outOfTime(cfg.File, pair.leaf); err != nil {
+		if err := outOfTime(cfg.File, inFile, pair.leaf); err != nil {
 			logger.Warn("certificate is out of its time", "err", err)
 		}
 		return pair, nil
@@ -76,9 +77,9 @@ func (c *CertificateConfig) parse(contents [][]byte) (*keyPair, error) {
 	return parts.pair(c.File)
 }
 
-func (f *CertificateFile) proof() (proof, error) {
+func (f *CertificateFile) proof(context.Context) (proof, error) {
 	pair, fault := f.now()
-	if err := outOfTime(f.paths[0], pair.leaf); err != nil {
+	if err := outOfTime(f.paths[0], inFile, pair.leaf); err != nil {
 		if fault != nil {
 			return proof{}, fault // mending it brings a new certificate
 		}
@@ -90,9 +91,8 @@ func (f *CertificateFile) proof() (proof, error) {
 	}
 	p := proof{
 		credential: cred,
-		name: fmt.Sprintf("certificate %s (SHA-1 thumbprint %X, SHA-256 %X, expires %s)", f.paths[0],
-			sha1.Sum(pair.leaf.Raw), sha256.Sum256(pair.leaf.Raw), stamp(pair.leaf.NotAfter)), //nolint:gosec // see the import
-		unknown: "upload it there, under Certificates & secrets, or put the one that is there into the file",
+		name:       "certificate " + f.paths[0] + " (" + describe(pair.leaf) + ")",
+		unknown:    "upload it there, under Certificates & secrets, or put the one that is there into the file",
 	}
 	if f.chain {
 		p.options = []confidential.Option{confidential.WithX5C()}
@@ -100,15 +100,25 @@ func (f *CertificateFile) proof() (proof, error) {
 	return p, nil
 }
 
-// outOfTime names what is certain to be refused.
-func outOfTime(path string, cert *x509.Certificate) error {
+// describe names a certificate by what the portal shows of it.
+func describe(cert *x509.Certificate) string {
+	return fmt.Sprintf("SHA-1 thumbprint %X, SHA-256 %X, expires %s",
+		sha1.Sum(cert.Raw), sha256.Sum256(cert.Raw), stamp(cert.NotAfter)) //nolint:gosec // see the import
+}
+
+// inFile is what to do with a new certificate.
+const inFile = "put it into the file"
+
+// outOfTime names what is certain to be refused; replace is what to do with a
+// new certificate.
+func outOfTime(name, replace string, cert *x509.Certificate) error {
 	switch now := time.Now(); {
 	case now.After(cert.NotAfter.Add(expiryGrace)):
 		return entra.Errorf(entra.Misconfigured, opCredential,
-			"certificate %s: expired at %s: make a new one, upload it to the app, and put it into the file", path, stamp(cert.NotAfter))
+			"certificate %s: expired at %s: make a new one, upload it to the app, and %s", name, stamp(cert.NotAfter), replace)
 	case now.Before(cert.NotBefore.Add(-expiryGrace)):
 		return entra.Errorf(entra.Misconfigured, opCredential,
-			"certificate %s: not valid before %s: wait, or is the clock of this machine right?", path, stamp(cert.NotBefore))
+			"certificate %s: not valid before %s: wait, or is the clock of this machine right?", name, stamp(cert.NotBefore))
 	}
 	return nil
 }

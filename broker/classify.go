@@ -59,13 +59,14 @@ func isTimeout(err error) bool {
 	return ok && late.Timeout() || errors.Is(err, context.DeadlineExceeded)
 }
 
-// unreachable says what keeps us from the authority, and what to do.
+// unreachable says what keeps us from a host, and what to do; {address} is the
+// setting that names the host.
 func unreachable(err error) string {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return "the certificate of {authority} " + certificateFault(err)
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
-		return "{authority} does not speak TLS: check the authority and HTTPS_PROXY"
+		return "{authority} does not speak TLS: check {address} and HTTPS_PROXY"
 	}
 	cause := ""
 	if errno, ok := errors.AsType[syscall.Errno](err); ok {
@@ -75,7 +76,7 @@ func unreachable(err error) string {
 		return "the proxy on the way to {authority} cannot be reached" + cause + ": check HTTPS_PROXY and NO_PROXY"
 	}
 	if _, ok := errors.AsType[*net.DNSError](err); ok {
-		return "the name {authority} cannot be resolved: check the authority, DNS and HTTPS_PROXY"
+		return "the name {authority} cannot be resolved: check {address}, DNS and HTTPS_PROXY"
 	}
 	return "{authority} cannot be reached" + cause + ": check the network, its firewall and HTTPS_PROXY"
 }
@@ -85,18 +86,17 @@ func certificateFault(err error) string {
 		return "is of an unknown authority: if a proxy in between opens TLS, name its root certificate in ca_file"
 	}
 	if _, ok := errors.AsType[x509.HostnameError](err); ok {
-		return "is for another host: check the authority"
+		return "is for another host: check {address}"
 	}
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
 		return "has expired, or is not valid yet: is the clock of this machine right?"
 	}
-	return "cannot be verified: check the authority and ca_file"
+	return "cannot be verified: check {address} and ca_file"
 }
 
 // refused reads an answer that is no token.
 func (x *exchange) refused(resp *http.Response) *entra.Error {
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
-	said := vet(body)
+	said := readRefusal(resp.Body)
 	kind, text := x.verdict(resp.StatusCode, said)
 	if said.number != 0 {
 		text += fmt.Sprintf(" (AADSTS%d)", said.number)
@@ -146,6 +146,12 @@ type refusal struct {
 	number        int    // the AADSTS number; zero: none
 	correlationID string
 	claims        bool // it comes with a claims challenge
+}
+
+// readRefusal reads the body of an answer that is no token.
+func readRefusal(body io.Reader) refusal {
+	content, _ := io.ReadAll(io.LimitReader(body, maxRefusal))
+	return vet(content)
 }
 
 // vet takes from a body what cannot carry anything else: an error of lower

@@ -23,6 +23,7 @@ func refuse(status int, code string, number int, header ...string) http.HandlerF
 
 func TestRefusalsByKind(t *testing.T) {
 	const app, in = "app " + client, "tenant " + string(tenant)
+	const consent = "https://login.example/" + string(tenant) + "/adminconsent?client_id=" + client
 	for _, tc := range []struct {
 		name   string
 		answer http.HandlerFunc
@@ -34,13 +35,13 @@ func TestRefusalsByKind(t *testing.T) {
 			"wrong client secret for " + app + ": put the secret's value, not its id, into environment variable AZURE_CLIENT_SECRET (AADSTS7000215)",
 		},
 		{"expired secret", refuse(401, "invalid_client", 7000222), entra.Misconfigured, "has expired: make a new one"},
-		{"unknown app", refuse(400, "unauthorized_client", 700016), entra.Misconfigured, app + " is not in " + in},
+		{"unknown app", refuse(400, "unauthorized_client", 700016), entra.Misconfigured, app + " is not in " + in + ": check client_id and tenant, or have an administrator of the tenant consent at " + consent},
 		{"disabled app", refuse(401, "invalid_client", 7000112), entra.Misconfigured, app + " is disabled in " + in},
 		{"unknown tenant", refuse(400, "invalid_request", 90002), entra.Misconfigured, in + " is not known to login.example: check tenant and cloud"},
 		{"tenant of another cloud", refuse(400, "invalid_request", 900382), entra.Misconfigured, "of another cloud than login.example"},
-		{"unknown resource", refuse(400, "invalid_resource", 500011), entra.Misconfigured, "the API of " + string(scope) + " is not in " + in},
+		{"unknown resource", refuse(400, "invalid_resource", 500011), entra.Misconfigured, "consent brings it in: " + consent},
 		{"disabled resource", refuse(400, "invalid_resource", 500014), entra.Misconfigured, "has its subscription lapsed?"},
-		{"no consent", refuse(400, "invalid_grant", 65001), entra.Misconfigured, "have an administrator consent"},
+		{"no consent", refuse(400, "invalid_grant", 65001), entra.Misconfigured, "have an administrator of the tenant consent at " + consent},
 		{"no role", refuse(400, "invalid_grant", 501051), entra.Misconfigured, "have an administrator assign it"},
 		{"unknown scope", refuse(400, "invalid_scope", 70011), entra.Misconfigured, "want https://host/.default"},
 		{"late assertion", refuse(401, "invalid_client", 700024), entra.Misconfigured, "is it renewed"},

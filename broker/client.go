@@ -38,35 +38,58 @@ type ClientConfig struct {
 // place only, the token endpoint of the tenant that is asked, over TLS 1.2 or
 // later; a redirect is an answer, never an address.
 func NewClient(cfg ClientConfig) *http.Client {
-	timeout := cmp.Or(cfg.Timeout, defaultTimeout)
-	// HTTP/1.1 on purpose: an exchange that runs late takes its connection with
-	// it, where HTTP/2 would send the next one down the same dead line.
-	transport := &http.Transport{
-		DialContext:            cfg.DialContext,
-		TLSClientConfig:        &tls.Config{RootCAs: cfg.Roots, MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:    timeout, // a dial goes on behind a request that gave up
-		IdleConnTimeout:        idleTimeout,
-		MaxResponseHeaderBytes: maxHeader,
-		OnProxyConnectResponse: proxyAnswered,
-	}
-	if cfg.DialContext == nil {
-		transport.DialContext = (&net.Dialer{Timeout: timeout}).DialContext
-		transport.Proxy = http.ProxyFromEnvironment
-	}
+	cfg.Timeout = cmp.Or(cfg.Timeout, defaultTimeout)
+	return newClient(&pinned{authority: cfg.Authority, next: cfg.transport("the authority")}, cfg.Timeout)
+}
+
+// newClient returns a client that never follows a redirect.
+func newClient(transport http.RoundTripper, timeout time.Duration) *http.Client {
 	return &http.Client{
-		Transport:     &pinned{authority: cfg.Authority, next: transport},
+		Transport:     transport,
 		Timeout:       timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-// proxyAnswered names the status by which a proxy refuses to connect us.
-func proxyAnswered(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
-	if resp.StatusCode == http.StatusOK {
-		return nil
+// transport returns the way to a host, which messages call so.
+//
+// HTTP/1.1 on purpose: an exchange that runs late takes its connection with it,
+// where HTTP/2 would send the next one down the same dead line.
+func (cfg *ClientConfig) transport(host string) *http.Transport {
+	transport := &http.Transport{
+		DialContext:            cfg.DialContext,
+		TLSClientConfig:        &tls.Config{RootCAs: cfg.Roots, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    cfg.Timeout, // a dial goes on behind a request that gave up
+		IdleConnTimeout:        idleTimeout,
+		MaxResponseHeaderBytes: maxHeader,
+		// It names the status by which a proxy refuses to connect us.
+		OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+			return entra.Errorf(entra.Unavailable, opExchange,
+				"the proxy refuses to connect to %s (status %d): check HTTPS_PROXY, its user and password, and NO_PROXY", host, resp.StatusCode)
+		},
 	}
-	return entra.Errorf(entra.Unavailable, opExchange,
-		"the proxy refuses to connect to the authority (status %d): check HTTPS_PROXY, its user and password, and NO_PROXY", resp.StatusCode)
+	if cfg.DialContext == nil {
+		transport.DialContext = (&net.Dialer{Timeout: cfg.Timeout}).DialContext
+		transport.Proxy = http.ProxyFromEnvironment
+	}
+	return transport
+}
+
+// bounded is a client whose answers have an end: neither MSAL nor the Azure SDK
+// reads with a limit.
+type bounded struct{ *http.Client }
+
+// Do sends the request.
+func (b bounded) Do(req *http.Request) (*http.Response, error) {
+	resp, err := b.Client.Do(req) //nolint:gosec // the library has made it, from our configuration or Azure's environment
+	if err != nil {
+		return nil, err
+	}
+	resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)
+	return resp, nil
 }
 
 // pinned is the transport between MSAL and the authority. It knows from the

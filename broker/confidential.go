@@ -22,11 +22,26 @@ func NewConfidential(app App, credential Credential) (*Confidential, error) {
 	return &Confidential{app, credential}, nil
 }
 
-// Token gets a new token from the authority.
+// Token gets a new token from the authority, in the time of the app's client.
+// Where Entra refuses a credential of which there is a newer version by now, it
+// gets the token with that.
 func (c *Confidential) Token(ctx context.Context, req entra.Request) (entra.Token, error) {
-	proof, err := c.credential.proof()
+	if c.app.HTTP.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.app.HTTP.Timeout)
+		defer cancel()
+	}
+	held, err := c.credential.proof(ctx)
 	if err != nil {
 		return entra.Token{}, err
 	}
-	return c.app.acquire(ctx, &req, &proof)
+	tok, err := c.app.acquire(ctx, &req, &held)
+	if held.renew == nil || !refusesKey(err) {
+		return tok, err
+	}
+	newer, failed := held.renew(ctx)
+	if failed != nil || newer.version == held.version {
+		return tok, err
+	}
+	return c.app.acquire(ctx, &req, &newer)
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"unicode"
 	"unicode/utf8"
@@ -14,10 +15,11 @@ import (
 const opCredential = "broker.credential" //nolint:gosec // the name of a place in the code
 
 // Credential is how an app proves itself: a [SecretFile], a [SecretEnv], a
-// [CertificateFile] or a [TokenFile]. It may be replaced while we run.
+// [CertificateFile], a [TokenFile], a [VaultSecret] or a [VaultCertificate]. It
+// may be replaced while we run.
 type Credential interface {
 	// proof returns the credential as it is now.
-	proof() (proof, error)
+	proof(ctx context.Context) (proof, error)
 }
 
 // proof is a credential for one exchange.
@@ -26,6 +28,11 @@ type proof struct {
 	options    []confidential.Option
 	name       string // what it is, for messages: "file /etc/tokenbroker/client-secret"
 	unknown    string // what to do where Entra does not know its key
+
+	// renew looks at once whether there is a newer version; nil: there is none,
+	// or proof has looked already.
+	renew   func(ctx context.Context) (proof, error)
+	version string
 }
 
 // SecretFile is a client secret in a file. Of a file that has become bad the
@@ -42,7 +49,7 @@ func OpenSecretFile(path string, logger *slog.Logger) (*SecretFile, error) {
 	return &SecretFile{held}, nil
 }
 
-func (f *SecretFile) proof() (proof, error) {
+func (f *SecretFile) proof(context.Context) (proof, error) {
 	secret, _ := f.now() // a fault has been logged
 	return secretProof(secret, f.String())
 }
@@ -67,7 +74,7 @@ func NewSecretEnv(name string, value entra.Secret) (*SecretEnv, error) {
 // String names the variable.
 func (e *SecretEnv) String() string { return "environment variable " + e.name }
 
-func (e *SecretEnv) proof() (proof, error) { return secretProof(e.secret, e.String()) }
+func (e *SecretEnv) proof(context.Context) (proof, error) { return secretProof(e.secret, e.String()) }
 
 func secretProof(secret entra.Secret, name string) (proof, error) {
 	cred, err := confidential.NewCredFromSecret(secret.Reveal())

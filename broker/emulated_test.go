@@ -14,6 +14,7 @@ import (
 
 	"tokenbroker/broker"
 	entraemu "tokenbroker/emulator/entra"
+	metadataemu "tokenbroker/emulator/metadata"
 	"tokenbroker/entra"
 )
 
@@ -28,8 +29,9 @@ var (
 	cluster    = sync.OnceValues(func() (*entraemu.FederatedIssuer, error) { return entraemu.NewFederatedIssuer(issuer) })
 )
 
-// emulate stands up the fake Entra as the world's authority. Its one app has
-// the secret and trusts the cluster's service account.
+// emulate stands up the fake Entra as the world's authority. Its app has the
+// secret and trusts the cluster's service account; it knows the machine's
+// identities.
 func (w *world) emulate(t *testing.T) *entraemu.Server {
 	t.Helper()
 	key, err := signingKey()
@@ -45,6 +47,10 @@ func (w *world) emulate(t *testing.T) *entraemu.Server {
 	config.Issuers = []entraemu.Issuer{trusted.Issuer()}
 	config.Apps[0].Secrets = []entraemu.Secret{{Value: entra.NewSecret(secret)}}
 	config.Apps[0].Federated = []entraemu.FederatedCredential{trusted.Trust(subject)}
+	config.Resources = append(config.Resources, entraemu.KeyVaultResource())
+	for _, identity := range []metadataemu.Identity{machine, reader} {
+		config.Apps = append(config.Apps, entraemu.App{ClientID: identity.ClientID, Consents: []entraemu.Consent{{Tenant: tenant, Roles: entraemu.AllRoles()}}})
+	}
 	emulated, err := entraemu.New(config)
 	if err != nil {
 		t.Fatal(err)

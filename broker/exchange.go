@@ -64,11 +64,6 @@ func (a *App) acquire(ctx context.Context, req *entra.Request, p *proof) (entra.
 	if req.Claims != "" {
 		options = append(options, confidential.WithClaims(req.Claims))
 	}
-	if a.HTTP.Timeout > 0 { // the same again, where classify can see it
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, a.HTTP.Timeout)
-		defer cancel()
-	}
 	result, err := client.AcquireTokenByCredential(x.in(ctx), x.scope.Names(), options...)
 	if err != nil {
 		return entra.Token{}, x.classify(ctx, err)
@@ -112,12 +107,17 @@ func (x *exchange) validate(req *entra.Request) error {
 	if _, err := entra.ParseTenant(string(x.tenant)); err != nil {
 		return err
 	}
+	return asItself(req)
+}
+
+// asItself refuses what an identity that is no user cannot be asked for.
+func asItself(req *entra.Request) error {
 	if !req.Assertion.IsZero() {
 		return entra.Errorf(entra.Invalid, opExchange, "this identity acts as itself, not on behalf of a user: leave the user's assertion out")
 	}
-	if names := x.scope.Names(); len(names) != 1 || !strings.HasSuffix(names[0], "/.default") {
+	if names := req.Scope.Names(); len(names) != 1 || !strings.HasSuffix(names[0], "/.default") {
 		return entra.Errorf(entra.Invalid, opExchange, "scope %s: an application gets its permissions all together: ask for %s/.default",
-			entra.Quote(string(x.scope)), cmp.Or(x.scope.Audience(), "https://host"))
+			entra.Quote(string(req.Scope)), cmp.Or(req.Scope.Audience(), "https://host"))
 	}
 	return nil
 }
@@ -125,8 +125,8 @@ func (x *exchange) validate(req *entra.Request) error {
 // errorf makes an Error of the exchange, with its facts in the text's braces.
 func (x *exchange) errorf(kind entra.Kind, text string) *entra.Error {
 	return entra.Errorf(kind, opExchange, "%s", strings.NewReplacer(
-		"{authority}", x.authority.Host(), "{tenant}", string(x.tenant), "{client}", x.client,
-		"{scope}", string(x.scope), "{credential}", x.credential, "{unknown}", x.unknown,
+		"{authority}", x.authority.Host(), "{address}", "the authority", "{tenant}", string(x.tenant), "{client}", x.client,
+		"{scope}", string(x.scope), "{consent}", entra.TenantConsentURL(x.authority, x.tenant, x.client), "{credential}", x.credential, "{unknown}", x.unknown,
 	).Replace(text))
 }
 

@@ -251,9 +251,15 @@ func TestCallerThatLeavesCancelsTheExchange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.authority(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(time.Second, cancel)
-		_, err := w.confidential(t).Token(ctx, ask())
-		wantError(t, err, entra.Canceled, "canceled")
+		leaves(t, w.confidential(t), time.Second)
 	})
+}
+
+// leaves asks the source for a token, and does not wait longer than that.
+func leaves(t *testing.T, source entra.Source, after time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer time.AfterFunc(after, cancel).Stop()
+	_, err := source.Token(ctx, ask())
+	wantError(t, err, entra.Canceled, "canceled")
 }

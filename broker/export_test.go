@@ -60,3 +60,6 @@ var FileFault = fileFault
 func InExchange(ctx context.Context, tenant entra.Tenant) context.Context {
 	return exchange{tenant: tenant}.in(ctx)
 }
+
+// HasProxy reports whether the identity's endpoint could be asked by a proxy.
+func HasProxy(m *ManagedIdentity) bool { return m.http.Transport.(*http.Transport).Proxy != nil }

@@ -33,7 +33,7 @@ func OpenTokenFile(path string, logger *slog.Logger) (*TokenFile, error) {
 	return &TokenFile{held}, nil
 }
 
-func (f *TokenFile) proof() (proof, error) {
+func (f *TokenFile) proof(context.Context) (proof, error) {
 	held, fault := f.now()
 	if exp := held.claims.Expires.Time(); !exp.IsZero() && time.Since(exp) > expiryGrace {
 		if fault != nil {

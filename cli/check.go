@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tokenbroker/config"
 	"tokenbroker/defender"
 	"tokenbroker/entra"
 	"tokenbroker/route"
@@ -60,80 +61,77 @@ type verdict struct {
 	Optional    bool         `json:"optional"`
 	Audience    string       `json:"aud,omitempty"`
 	Permissions []string     `json:"permissions,omitempty"` // roles or scp
+	Issued      *time.Time   `json:"iat,omitempty"`
 	Expires     *time.Time   `json:"exp,omitempty"`
 	OK          *bool        `json:"ok,omitempty"` // absent where nothing was asked of Entra
 	Verdict     string       `json:"verdict"`
+	Advice      []string     `json:"advice,omitempty"` // what to know or to do
 }
 
 func (a *app) verdicts(ctx context.Context, live bool) []verdict {
+	entraClock := &clock{next: a.entra.Transport}
+	if live {
+		a.entra.Transport = entraClock
+	}
 	var all []verdict
 	for _, r := range a.table.Routes() {
+		tenants := []entra.Tenant{""} // the identity's own
+		if identity, err := a.table.Identity(r.Identity); err == nil && live {
+			tenants = identity.All()
+		}
 		for _, scope := range r.Scopes() {
-			v := verdict{
-				Route: r.Name, Upstream: r.Upstream.String(), Identity: r.Identity, Scope: scope,
-				Access: accessText(r), Optional: r.Optional, Verdict: "valid",
-			}
-			granted, err := a.table.ResolveToken(route.Ask{Scope: scope, Identity: r.Identity})
-			if err != nil {
-				v.fail(err)
-			} else {
-				v.Tenant = granted.Request.Tenant
-				v.HandsOut = slices.ContainsFunc(a.grants(), func(g grant) bool { return g.Route == r.Name && g.Scope == scope && g.HandedOut })
-				if live {
-					a.live(ctx, &v, r, granted.Request)
+			for _, tenant := range tenants {
+				v := verdict{
+					Route: r.Name, Upstream: r.Upstream.String(), Identity: r.Identity, Scope: scope,
+					Access: accessText(r), Optional: r.Optional, Verdict: "valid",
 				}
+				granted, err := a.table.ResolveToken(route.Ask{Scope: scope, Identity: r.Identity, Tenant: string(tenant)})
+				if err != nil {
+					v.fail(err)
+				} else {
+					v.Tenant = granted.Request.Tenant
+					v.HandsOut = slices.ContainsFunc(a.grants(), func(g grant) bool { return g.Route == r.Name && g.Scope == scope && g.HandedOut })
+					if live {
+						a.live(ctx, &v, r, granted.Request, entraClock)
+					}
+				}
+				all = append(all, v)
 			}
-			all = append(all, v)
 		}
 	}
 	return all
 }
 
 // live gets the token and says what it is good for.
-func (a *app) live(ctx context.Context, v *verdict, r *route.Route, req entra.Request) {
+func (a *app) live(ctx context.Context, v *verdict, r *route.Route, req entra.Request, entraClock *clock) {
+	identity := a.cfg.Identities[r.Identity]
+	f := &finding{
+		catalogue: a.catalogue, route: r, scope: req.Scope, lets: func(e *defender.Endpoint) bool { return a.lets(r, e) },
+		authority: a.cfg.Authority, tenant: req.Tenant, client: identity.ClientID, managed: identity.Credential.Kind == config.ManagedIdentity,
+	}
 	tok, err := a.cache.Token(ctx, req)
 	if err != nil {
-		v.fail(err)
-		return
-	}
-	v.OK = new(true)
-	v.Expires = new(tok.ExpiresOn.UTC())
-	jwt, err := tok.JWT()
-	if err != nil {
-		v.Verdict = "a token came back, but it is opaque"
-		return
-	}
-	v.Audience, v.Permissions = strings.Join(jwt.Claims.Audience, " "), jwt.Claims.Permissions()
-	opened, through, total := 0, 0, 0
-	asked := entra.Audience{req.Scope.Audience()}
-	for _, e := range a.catalogue.Endpoints() {
-		if !a.catalogue.Opens(asked, e.API) {
-			continue
-		}
-		total++
-		if len(defender.Missing(&e, &jwt.Claims)) == 0 {
-			opened++
-			if call, err := a.table.Resolve(target(r, &e)); err == nil {
-				if _, err := call.Permitted(); err == nil {
-					through++
-				}
-			}
+		f.failure = entra.AsError(err)
+	} else {
+		v.Expires = new(tok.ExpiresOn.UTC())
+		if jwt, err := tok.JWT(); err == nil {
+			f.claims = &jwt.Claims
+			v.Issued = new(jwt.Claims.IssuedAt.Time())
+			v.Audience, v.Permissions = strings.Join(jwt.Claims.Audience, " "), jwt.Claims.Permissions()
 		}
 	}
-	switch {
-	case total == 0:
-		v.Verdict = "works; the catalogue knows no endpoint of this upstream"
-	case len(v.Permissions) == 0:
-		v.OK = new(false)
-		v.Verdict = "the token has no permissions: add them to the app registration under this API, grant admin consent, and try again"
-	case opened == 0:
-		v.OK = new(false)
-		v.Verdict = "its permissions open none of the endpoints of this API; see tokenbroker endpoints"
-	case r.Restricted():
-		v.Verdict = fmt.Sprintf("works; the token opens %d of %d endpoints, the route lets %d through", opened, total, through)
-	default:
-		v.Verdict = fmt.Sprintf("works; opens %d of %d endpoints", opened, total)
+	f.skew, f.now = entraClock.ahead(), time.Now()
+	c := advise(f)
+	v.OK, v.Verdict, v.Advice = new(c.ok), c.verdict, c.steps
+}
+
+// lets reports whether the route lets calls of an endpoint through.
+func (a *app) lets(r *route.Route, e *defender.Endpoint) bool {
+	call, err := a.table.Resolve(target(r, e))
+	if err == nil {
+		_, err = call.Permitted()
 	}
+	return err == nil
 }
 
 func (v *verdict) fail(err error) {
@@ -164,7 +162,7 @@ func (a *app) failed(verdicts []verdict) bool {
 }
 
 func (a *app) writeCheck(w io.Writer, verdicts []verdict) error {
-	rows := [][]string{{"ROUTE", "SCOPE", "IDENTITY", "ACCESS", "HANDED OUT", "AUDIENCE", "EXPIRES", "VERDICT"}}
+	rows := [][]string{{"ROUTE", "SCOPE", "IDENTITY", "ACCESS", "HANDED OUT", "AUDIENCE", "EXPIRES", "TENANT", "VERDICT"}}
 	permissions := [][]string{}
 	for _, v := range verdicts {
 		name := v.Route
@@ -172,7 +170,7 @@ func (a *app) writeCheck(w io.Writer, verdicts []verdict) error {
 			name += " (built in)"
 		}
 		rows = append(rows, []string{
-			name, string(v.Scope), v.Identity, v.Access, yesNo(v.HandsOut), orElse(field(v.Audience), "-"), expiryText(v.Expires), v.Verdict,
+			name, string(v.Scope), v.Identity, v.Access, yesNo(v.HandsOut), orElse(field(v.Audience), "-"), expiryText(v.Expires), orElse(string(v.Tenant), "-"), v.Verdict,
 		})
 		line := []string{v.Identity, string(v.Scope), field(strings.Join(v.Permissions, " "))}
 		if len(v.Permissions) > 0 && !slices.ContainsFunc(permissions, func(l []string) bool { return slices.Equal(l, line) }) {
@@ -184,6 +182,14 @@ func (a *app) writeCheck(w io.Writer, verdicts []verdict) error {
 	}
 	for _, line := range permissions {
 		fmt.Fprintf(w, "\n%s has for %s\n%s\n", line[0], line[1], line[2])
+	}
+	for _, v := range verdicts {
+		for i, step := range v.Advice {
+			if i == 0 {
+				fmt.Fprintf(w, "\n%s for %s in %s\n", v.Route, v.Scope, v.Tenant)
+			}
+			fmt.Fprintf(w, "- %s\n", step)
+		}
 	}
 	fmt.Fprintln(w)
 	if err := writeGrants(w, a.grants()); err != nil {

@@ -51,11 +51,11 @@ func fileFaults(cfg *config.Config) error {
 		return nil
 	}
 	a := &app{cfg: cfg, logger: newLogger(io.Discard, cfg.Log)}
-	_, rootsErr := readRoots(cfg.CAFile)
+	rootsErr := a.connect(surroundings{})
 	keysErr := a.openKeys(nil)
 	errs := []error{rootsErr, keysErr}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Identities)) {
-		if c := cfg.Identities[name].Credential; c.File != "" || c.TokenFile != "" {
+		if c := cfg.Identities[name].Credential; c.File != "" || c.TokenFile != "" || c.Access.TokenFile != "" {
 			_, err := a.openCredential(name)
 			errs = append(errs, err)
 		}
@@ -68,6 +68,9 @@ func (a *app) openCredentials() (map[string]broker.Credential, error) {
 	all := map[string]broker.Credential{}
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(a.cfg.Identities)) {
+		if a.cfg.Identities[name].Credential.Kind == config.ManagedIdentity {
+			continue // it proves nothing
+		}
 		credential, err := a.openCredential(name)
 		if err != nil {
 			errs = append(errs, err)
@@ -91,11 +94,9 @@ func (a *app) openCredential(name string) (broker.Credential, error) {
 func (a *app) open(id entra.IdentityID, c config.Credential) (broker.Credential, error) {
 	switch {
 	case c.Kind == config.WorkloadIdentity:
-		file, err := broker.OpenTokenFile(c.TokenFile, a.logger.Logger)
-		if err == nil {
-			a.hold(id, file.Reload, c.TokenFile)
-		}
-		return file, err
+		return a.openToken(id, c.TokenFile)
+	case c.Kind == config.KeyVaultSecret, c.Kind == config.KeyVaultCertificate:
+		return a.openVaulted(id, &c)
 	case c.Kind == config.Certificate:
 		file, err := broker.OpenCertificate(broker.CertificateConfig{
 			File: c.File, KeyFile: c.KeyFile, PasswordFile: c.PasswordFile, Password: c.Password, SendChain: c.SendChain,
@@ -113,6 +114,53 @@ func (a *app) open(id entra.IdentityID, c config.Credential) (broker.Credential,
 	default:
 		return broker.NewSecretEnv(c.Env, c.Secret)
 	}
+}
+
+func (a *app) openToken(id entra.IdentityID, path string) (broker.Credential, error) {
+	file, err := broker.OpenTokenFile(path, a.logger.Logger)
+	if err == nil {
+		a.hold(id, file.Reload, path)
+	}
+	return file, err
+}
+
+// openVaulted makes a credential that is in a vault. The vault is asked when it
+// is needed.
+func (a *app) openVaulted(id entra.IdentityID, c *config.Credential) (broker.Credential, error) {
+	tokens, err := a.vaultReader(id, &c.Access)
+	if err != nil {
+		return nil, err
+	}
+	vault, err := broker.NewVault(broker.VaultConfig{
+		URL: string(c.Vault), Resource: a.cfg.VaultResource(), Tokens: tokens, Tenant: c.Access.Tenant,
+		Roots: a.roots.pool, Timeout: a.cfg.Limits.EntraTimeout, DialContext: a.dial,
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case c.Kind == config.KeyVaultSecret:
+		return broker.NewVaultSecret(vault, c.Name, a.logger.Logger)
+	default:
+		return broker.NewVaultCertificate(vault, c.Name, c.SendChain, a.logger.Logger)
+	}
+}
+
+// vaultReader makes the source of the identity that reads a vault.
+func (a *app) vaultReader(id entra.IdentityID, c *config.VaultCredential) (entra.Source, error) {
+	if c.Kind == config.ManagedIdentity {
+		return a.managed("", c.ClientID, c.ObjectID, c.ResourceID)
+	}
+	token, err := a.openToken(id, c.TokenFile)
+	if err != nil {
+		return nil, err
+	}
+	return broker.NewConfidential(broker.App{Authority: a.cfg.Authority, Tenant: c.Tenant, ClientID: c.ClientID, HTTP: a.entra}, token)
+}
+
+func (a *app) managed(tenant entra.Tenant, clientID, objectID, resourceID string) (*broker.ManagedIdentity, error) {
+	return broker.NewManagedIdentity(broker.ManagedIdentityConfig{
+		Tenant: tenant, ClientID: clientID, ObjectID: objectID, ResourceID: resourceID, Timeout: a.cfg.Limits.EntraTimeout, DialContext: a.dial,
+	})
 }
 
 // openKeys reads the callers' keys and makes the guard that knows them.

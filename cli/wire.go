@@ -43,9 +43,10 @@ type app struct {
 	guard     *guard.Guard
 	proxy     *proxy.Proxy
 	roots     *roots
-	entra     *http.Client    // MSAL's
-	upstreams *http.Transport // the proxy's
-	files     []heldFile      // what is read again when it changes
+	entra     *http.Client                                                         // MSAL's
+	upstreams *http.Transport                                                      // the proxy's
+	dial      func(ctx context.Context, network, address string) (net.Conn, error) // nil: the network
+	files     []heldFile                                                           // what is read again when it changes
 }
 
 // configFlag adds --config.
@@ -101,14 +102,12 @@ type surroundings struct {
 // reports all that is wrong at once, and asks nobody anything yet.
 func build(cfg *config.Config, around surroundings) (*app, error) {
 	a := &app{cfg: cfg, logger: around.logger, catalogue: around.catalogue, table: cfg.Table}
-	var rootsErr error
-	a.roots, rootsErr = readRoots(cfg.CAFile)
+	rootsErr := a.connect(around)
 	credentials, credentialsErr := a.openCredentials()
 	keysErr := a.openKeys(around.keys)
 	if err := errors.Join(rootsErr, credentialsErr, keysErr); err != nil {
 		return nil, err
 	}
-	a.connect(around)
 	if err := a.makeFlows(credentials); err != nil {
 		return nil, err
 	}
@@ -131,8 +130,12 @@ func build(cfg *config.Config, around surroundings) (*app, error) {
 
 // connect makes the clients of the authority and of the upstreams, or keeps
 // those of before, with their connections.
-func (a *app) connect(around surroundings) {
+func (a *app) connect(around surroundings) (err error) {
 	limits := a.cfg.Limits
+	a.dial = around.dial
+	if a.roots, err = readRoots(a.cfg.CAFile); err != nil {
+		a.roots = new(roots)
+	}
 	if old := around.before; old != nil && a.roots.same(old.roots) {
 		if a.cfg.Authority == old.cfg.Authority && limits.EntraTimeout == old.cfg.Limits.EntraTimeout {
 			a.entra = old.entra
@@ -151,15 +154,16 @@ func (a *app) connect(around surroundings) {
 			Roots: a.roots.pool, ResponseHeaderTimeout: limits.ResponseHeaderTimeout, DialContext: around.dial,
 		})
 	}
+	return err
 }
 
 // makeFlows makes the source of each identity.
 func (a *app) makeFlows(credentials map[string]broker.Credential) error {
 	a.flows = broker.Flows{}
 	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(credentials)) {
+	for _, name := range slices.Sorted(maps.Keys(a.cfg.Identities)) {
 		identity := a.cfg.Identities[name]
-		flow, err := broker.NewConfidential(broker.App{Authority: a.cfg.Authority, Tenant: identity.Tenant, ClientID: identity.ClientID, HTTP: a.entra}, credentials[name])
+		flow, err := a.makeFlow(&identity, credentials[name])
 		if err != nil {
 			errs = append(errs, atPath("identities."+name, err))
 			continue
@@ -167,6 +171,13 @@ func (a *app) makeFlows(credentials map[string]broker.Credential) error {
 		a.flows[identity.ID(a.cfg.Authority)] = flow
 	}
 	return errors.Join(errs...)
+}
+
+func (a *app) makeFlow(id *config.Identity, credential broker.Credential) (entra.Source, error) {
+	if c := &id.Credential; c.Kind == config.ManagedIdentity {
+		return a.managed(id.Tenant, c.ClientID, c.ObjectID, c.ResourceID)
+	}
+	return broker.NewConfidential(broker.App{Authority: a.cfg.Authority, Tenant: id.Tenant, ClientID: id.ClientID, HTTP: a.entra}, credential)
 }
 
 // remember takes the tokens of the broker before, or begins without any.
@@ -235,9 +246,18 @@ func (a *app) mounts(srv *server.Server) []server.Mount {
 	}
 }
 
-// routeMount is the one mount of a listener that stands for a route.
+// routeMount is the one mount of a listener that stands for a route. Whoever may
+// not have the route does not learn its name there.
 func (a *app) routeMount(name string) server.Mount {
-	return server.Mount{Name: "proxy", Path: "/*", Handler: a.proxy.ForRoute(name), Keys: guard.HeaderKeys, WriteError: proxy.WriteError, Audited: true}
+	calls := a.proxy.ForRoute(name)
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		if _, err := a.visible(r.Context()).Route(name); entra.KindOf(err) == entra.NotFound {
+			proxy.WriteError(w, r, entra.Errorf(entra.NotFound, "cli.route", "route of this listener: not open to this caller; it takes an entry in the caller's routes"))
+			return
+		}
+		calls.ServeHTTP(w, r)
+	}
+	return server.Mount{Name: "proxy", Path: "/*", Handler: http.HandlerFunc(handler), Keys: guard.HeaderKeys, WriteError: proxy.WriteError, Audited: true}
 }
 
 // close lets go of connections and of what runs behind.

@@ -24,18 +24,20 @@ const (
 	azureAuthority   = "AZURE_AUTHORITY_HOST"
 )
 
-// azureSet lists which of these variables are set, and not named by an identity
-// as the one with its secret.
+// azureSet lists which of these variables are set, and not used by an identity:
+// as the one with its secret, or to read its vault.
 func (l *loader) azureSet() []string {
 	all := []string{azureTenant, azureClient, azureToken, azureCertificate, azurePassword, azureChain, azureSecret, azureAuthority}
 	for _, id := range l.cfg.Identities {
-		all = slices.DeleteFunc(all, func(name string) bool { return name == id.Credential.Env })
+		all = slices.DeleteFunc(all, func(name string) bool {
+			return name == id.Credential.Env || needsAzure(&id) && slices.Contains([]string{azureTenant, azureClient, azureToken}, name)
+		})
 	}
 	return slices.DeleteFunc(all, func(name string) bool { return l.env[name] == "" })
 }
 
 // chooseIdentities keeps the identities of the file, or else makes the default
-// one from the AZURE_ variables.
+// one from the AZURE_ variables, be it that none of them is set.
 func (l *loader) chooseIdentities() {
 	_, inFile := l.faults.origins["identities"]
 	set := l.azureSet()
@@ -45,9 +47,6 @@ func (l *loader) chooseIdentities() {
 	case inFile && len(set) > 0:
 		l.warn(strings.Join(set, ", ") + ": ignored, since the configuration file has identities")
 	case inFile:
-	case len(set) == 0:
-		l.faults.add("identities", "none; name one in a configuration file, or set %s, %s and one of %s",
-			azureTenant, azureClient, strings.Join(azureCredentials(), ", "))
 	default:
 		l.azureIdentity()
 	}
@@ -61,8 +60,7 @@ func (l *loader) azureIdentity() {
 	var id Identity
 	const path = "identities." + defaultName
 	l.azureText(&id.Tenant, azureTenant, join(path, "tenant"))
-	l.azureText(&id.ClientID, azureClient, join(path, "client_id"))
-	l.azureCredential(&id.Credential, join(path, "credential"))
+	l.azureCredential(&id, path)
 	l.cfg.Identities = map[string]Identity{defaultName: id}
 
 	if host := l.env[azureAuthority]; host != "" && l.cfg.Authority == "" {
@@ -70,29 +68,33 @@ func (l *loader) azureIdentity() {
 	}
 }
 
-// azureCredential makes the credential.
+// azureCredential makes the credential, and says whose it is.
 //
 // Where the variables name several, the Azure SDKs take the first of a list.
 // Here that is a fault: the webhook gives its token file to every container of
 // a labelled Pod, so no order would be what is always meant.
-func (l *loader) azureCredential(c *Credential, path string) {
+func (l *loader) azureCredential(id *Identity, identity string) {
+	c, path := &id.Credential, join(identity, "credential")
 	given := slices.DeleteFunc(azureCredentials(), func(name string) bool { return l.env[name] == "" })
-	if len(given) == 0 {
-		l.faults.add(path, "none; set one of %s (managed identity is not in this version)", strings.Join(azureCredentials(), ", "))
-		return
-	}
-	last := len(given) - 1
-	if last > 0 {
-		l.faults.origins[path] = origin{name: given[last]}
-		l.faults.add(path, "set beside %s; unset all but one, or say in identities which one is meant", strings.Join(given[:last], " and "))
-		return
-	}
-	if given[0] != azureCertificate {
+	if !slices.Contains(given, azureCertificate) {
 		for _, name := range []string{azurePassword, azureChain} {
 			if l.env[name] != "" {
 				l.warn(name + " has no effect without " + azureCertificate)
 			}
 		}
+	}
+	if len(given) == 0 {
+		c.Kind = ManagedIdentity
+		l.azureText(&c.ClientID, azureClient, join(path, "client_id"))
+		l.cfg.Notes = append(l.cfg.Notes, "no identities in a file and none of "+strings.Join(azureCredentials(), ", ")+" is set: "+
+			"the identity default is the managed identity of where the broker runs, the one of "+azureClient+" where that is set")
+		return
+	}
+	l.azureText(&id.ClientID, azureClient, join(identity, "client_id"))
+	if last := len(given) - 1; last > 0 {
+		l.faults.origins[path] = origin{name: given[last]}
+		l.faults.add(path, "set beside %s; unset all but one, or say in identities which one is meant", strings.Join(given[:last], " and "))
+		return
 	}
 	switch given[0] {
 	case azureToken:

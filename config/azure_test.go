@@ -1,6 +1,7 @@
 package config
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -54,6 +55,37 @@ func TestIdentityFromEnvironment(t *testing.T) {
 	}
 }
 
+// TestManagedIdentityFromEnvironment: it is what is meant where no credential is
+// named.
+func TestManagedIdentityFromEnvironment(t *testing.T) {
+	const upper = "ABCDEF00-0000-4000-8000-00000000000A"
+	for _, tt := range []struct {
+		name string
+		env  []string
+		want Identity
+	}{
+		{"nothing", nil, Identity{Credential: Credential{Kind: ManagedIdentity}}},
+		{"a tenant", azure[:1], Identity{Tenant: tenant, Credential: Credential{Kind: ManagedIdentity}}},
+		{"a client id", []string{"AZURE_CLIENT_ID=" + upper}, Identity{Credential: Credential{Kind: ManagedIdentity, ClientID: strings.ToLower(upper)}}},
+		{"both", azure[:2], Identity{Tenant: tenant, Credential: Credential{Kind: ManagedIdentity, ClientID: client}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := good(t, "caller_key_file: /k", tt.env...)
+			if diff := cmp.Diff(c.Identities, map[string]Identity{"default": tt.want}, sameSecret); diff != "" {
+				t.Error(diff)
+			}
+			wantNotes := []string{"no identities in a file and none of AZURE_FEDERATED_TOKEN_FILE, AZURE_CLIENT_CERTIFICATE_PATH, AZURE_CLIENT_SECRET is set: " +
+				"the identity default is the managed identity of where the broker runs, the one of AZURE_CLIENT_ID where that is set"}
+			if diff := cmp.Diff(c.Notes, wantNotes); diff != "" {
+				t.Error(diff)
+			}
+			if len(c.Warnings) > 0 {
+				t.Errorf("warnings %q, want none", c.Warnings)
+			}
+		})
+	}
+}
+
 // TestVariableNamedByAnIdentityIsNotIgnored: nor is it said to be.
 func TestVariableNamedByAnIdentityIsNotIgnored(t *testing.T) {
 	c := good(t, "caller_key_file: /k\nidentities: {default: {tenant: contoso.com, client_id: "+client+", credential: {kind: secret, env: AZURE_CLIENT_SECRET}}}",
@@ -81,12 +113,10 @@ func TestFaultsOfTheEnvironment(t *testing.T) {
 		env        []string
 		want       string
 	}{
-		{"nothing set", "", nil, "identities: none; name one in a configuration file, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and one of AZURE_FEDERATED_TOKEN_FILE, AZURE_CLIENT_CERTIFICATE_PATH, AZURE_CLIENT_SECRET"},
 		{
-			"client id alone", "",
-			[]string{"AZURE_CLIENT_ID=" + client},
-			"identities.default.credential: none; set one of AZURE_FEDERATED_TOKEN_FILE, AZURE_CLIENT_CERTIFICATE_PATH, AZURE_CLIENT_SECRET (managed identity is not in this version)\n" +
-				"AZURE_TENANT_ID: identities.default.tenant: missing; want a GUID or a domain name such as contoso.onmicrosoft.com",
+			"managed identity by no GUID", "",
+			[]string{"AZURE_CLIENT_ID=x"},
+			`AZURE_CLIENT_ID: identities.default.credential.client_id: "x": want the client id of the managed identity, a GUID`,
 		},
 		{"client id missing", "", []string{azure[0], azure[2]}, "AZURE_CLIENT_ID: identities.default.client_id: missing; want the application (client) id, a GUID"},
 		{

@@ -104,13 +104,13 @@ type Listener struct {
 
 // Identity is an app registration that the broker can act as.
 type Identity struct {
-	// The tenant, as a GUID or a domain name.
+	// The tenant, as a GUID or a domain name. Of a managed identity it may be left out.
 	Tenant entra.Tenant `yaml:"tenant"`
 
-	// Further tenants that the identity may be used in, as customers' of a partner.
+	// Further tenants that the identity may be used in, as customers' of a partner. Not of a managed identity, which has tokens of its own tenant only.
 	Tenants []entra.Tenant `yaml:"tenants"`
 
-	// The application (client) id, a GUID.
+	// The application (client) id, a GUID. Of a managed identity it stands in `credential`.
 	ClientID string `yaml:"client_id"`
 
 	// How the identity proves itself to Entra.
@@ -119,7 +119,7 @@ type Identity struct {
 
 // Credential is how an identity proves itself.
 type Credential struct {
-	// `secret`: a client secret, from `file` or `env`. `certificate`: a certificate and its RSA private key, from `file` and perhaps `key_file`. `workload-identity`: a federated token, from `token_file`.
+	// `secret`: a client secret, from `file` or `env`. `certificate`: a certificate and its RSA private key, from `file` and perhaps `key_file`. `workload-identity`: a federated token, from `token_file`. `managed-identity`: none at all; Azure knows where the broker runs, and gives tokens of the identity that is assigned there: the system-assigned one, or the one that `client_id`, `object_id` or `resource_id` names. `key-vault-secret` and `key-vault-certificate`: the client secret, or the certificate, `name` in the Azure Key Vault `vault`; the key of a certificate never leaves it.
 	Kind CredentialKind `yaml:"kind"`
 
 	// Of kind `secret`: the file with the client secret. Of kind `certificate`: the file with the certificate, as PEM (any chain after it, and the private key unless `key_file` has it) or as PFX (PKCS #12, with the key in it). It is read again when it changes.
@@ -137,8 +137,26 @@ type Credential struct {
 	// Of kind `certificate`: the file with the password of the PFX file or of the encrypted private key, on one line. Empty: there is none.
 	PasswordFile string `yaml:"password_file"`
 
-	// Of kind `certificate`: whether the chain in the file is sent along (`x5c`), which an app registration needs that trusts an issuer and a subject name instead of one certificate.
+	// Of kind `certificate`: whether the chain in the file is sent along (`x5c`), which an app registration needs that trusts an issuer and a subject name instead of one certificate. Of kind `key-vault-certificate`: whether the certificate is sent along, without its issuers.
 	SendChain bool `yaml:"send_chain"`
+
+	// Of kind `managed-identity`: the client id of a user-assigned identity, a GUID. One of this, `object_id` and `resource_id` at most; with none it is the system-assigned identity.
+	ClientID string `yaml:"client_id"`
+
+	// Of kind `managed-identity`: the object (principal) id of a user-assigned identity, a GUID.
+	ObjectID string `yaml:"object_id"`
+
+	// Of kind `managed-identity`: the resource id of a user-assigned identity, as in `/subscriptions/…/userAssignedIdentities/NAME`.
+	ResourceID string `yaml:"resource_id"`
+
+	// Of the kinds of Key Vault: the vault, as `https://NAME.vault.azure.net` or its like in the `cloud`. Another host is taken only beside an `authority` that is not Microsoft's.
+	Vault VaultURL `yaml:"vault"`
+
+	// Of the kinds of Key Vault: the secret's or the certificate's name in the vault. The newest version is used, within a minute of its making.
+	Name string `yaml:"name"`
+
+	// Of the kinds of Key Vault: the identity that reads the vault.
+	Access VaultCredential `yaml:"credential"`
 
 	// Secret is the value of the variable that Env names.
 	Secret entra.Secret
@@ -148,14 +166,42 @@ type Credential struct {
 	Password entra.Secret
 }
 
+// VaultCredential is the identity that reads a vault. [Load] fills in what is
+// left out.
+type VaultCredential struct {
+	// `workload-identity` or `managed-identity`. Without this `credential` it is the workload identity that `AZURE_FEDERATED_TOKEN_FILE`, `AZURE_CLIENT_ID` and `AZURE_TENANT_ID` describe, where the first of them is set, and else the managed identity of where the broker runs, the one of `AZURE_CLIENT_ID` where that is set.
+	Kind CredentialKind `yaml:"kind"`
+
+	// Of kind `workload-identity`: the file with the projected token.
+	TokenFile string `yaml:"token_file"`
+
+	// Of kind `workload-identity`: the tenant. Empty: the identity's.
+	Tenant entra.Tenant `yaml:"tenant"`
+
+	// Of kind `workload-identity`: the client id; empty: the identity's. Of kind `managed-identity`: that of a user-assigned one.
+	ClientID string `yaml:"client_id"`
+
+	// Of kind `managed-identity`: the object (principal) id of a user-assigned one.
+	ObjectID string `yaml:"object_id"`
+
+	// Of kind `managed-identity`: the resource id of a user-assigned one.
+	ResourceID string `yaml:"resource_id"`
+}
+
+// VaultURL is the address of an Azure Key Vault, as https://host.
+type VaultURL string
+
 // CredentialKind is one of the ways to prove an identity.
 type CredentialKind string
 
 // The kinds of credential.
 const (
-	ClientSecret     CredentialKind = "secret"
-	Certificate      CredentialKind = "certificate"
-	WorkloadIdentity CredentialKind = "workload-identity"
+	ClientSecret        CredentialKind = "secret"
+	Certificate         CredentialKind = "certificate"
+	WorkloadIdentity    CredentialKind = "workload-identity"
+	ManagedIdentity     CredentialKind = "managed-identity"
+	KeyVaultSecret      CredentialKind = "key-vault-secret"
+	KeyVaultCertificate CredentialKind = "key-vault-certificate"
 )
 
 // Route is a way to an upstream.

@@ -13,7 +13,17 @@ import (
 // ID names the identity for good, by all that decides whose tokens it gets:
 // see [entra.IdentityID].
 func (id *Identity) ID(authority entra.Authority) entra.IdentityID {
-	return entra.NewIdentityID(string(authority), string(id.Tenant), id.ClientID, string(id.Credential.Kind))
+	client := id.ClientID
+	if c := &id.Credential; c.Kind == ManagedIdentity {
+		selector := selectorOf(c.ClientID, c.ObjectID, c.ResourceID)
+		client = strings.ToLower(selector.key + " " + selector.value)
+	}
+	return entra.NewIdentityID(string(authority), string(id.Tenant), client, string(id.Credential.Kind))
+}
+
+// credentialKinds lists the kinds of credential.
+func credentialKinds() []CredentialKind {
+	return []CredentialKind{ClientSecret, Certificate, WorkloadIdentity, ManagedIdentity, KeyVaultSecret, KeyVaultCertificate}
 }
 
 // checkIdentities checks the identities, reads the secrets that stand in
@@ -23,17 +33,12 @@ func (l *loader) checkIdentities() []route.Identity {
 	names := map[entra.IdentityID]string{}
 	for _, name := range slices.Sorted(maps.Keys(l.cfg.Identities)) {
 		id, path := l.cfg.Identities[name], join("identities", name)
-		if id.Tenant == "" {
-			l.faults.add(join(path, "tenant"), "missing; want a GUID or a domain name such as contoso.onmicrosoft.com")
+		if id.Credential.Kind == ManagedIdentity {
+			l.checkManaged(&id, path)
+		} else {
+			l.checkApp(&id, path)
 		}
-		switch {
-		case id.ClientID == "":
-			l.faults.add(join(path, "client_id"), "missing; want the application (client) id, a GUID")
-		case !entra.IsGUID(id.ClientID):
-			l.faults.add(join(path, "client_id"), "%s: want the application (client) id, a GUID", entra.Quote(id.ClientID))
-		}
-		id.ClientID = strings.ToLower(id.ClientID)
-		l.checkCredential(&id.Credential, join(path, "credential"))
+		l.checkCredential(&id, join(path, "credential"))
 		l.cfg.Identities[name] = id
 		if other, twice := names[id.ID(l.cfg.Authority)]; twice && !l.faults.below(path) {
 			// Their tokens could not be told apart, nor whose credential is meant.
@@ -45,11 +50,42 @@ func (l *loader) checkIdentities() []route.Identity {
 	return all
 }
 
+// checkApp checks an identity that is an app registration.
+func (l *loader) checkApp(id *Identity, path string) {
+	if id.Tenant == "" {
+		l.faults.add(join(path, "tenant"), "missing; want a GUID or a domain name such as contoso.onmicrosoft.com")
+	}
+	if id.ClientID == "" {
+		l.faults.add(join(path, "client_id"), "missing; want the application (client) id, a GUID")
+	}
+	l.checkGUID(&id.ClientID, join(path, "client_id"), "the application (client) id")
+}
+
+// checkManaged checks an identity that is a managed one. Who it is stands in
+// its credential, since it proves nothing else.
+func (l *loader) checkManaged(id *Identity, path string) {
+	if id.ClientID != "" {
+		l.faults.add(join(path, "client_id"), "a managed identity has it in its credential; move it there")
+	}
+	if len(id.Tenants) > 0 {
+		l.faults.add(join(path, "tenants"), "a managed identity has tokens of its own tenant only; remove them, or let an app registration trust it")
+	}
+}
+
+// checkGUID checks a GUID that may be left out, and lowers it.
+func (l *loader) checkGUID(text *string, path, what string) {
+	if *text != "" && !entra.IsGUID(*text) {
+		l.faults.add(path, "%s: want %s, a GUID", entra.Quote(*text), what)
+	}
+	*text = strings.ToLower(*text)
+}
+
 // checkCredential holds a credential to the fields of its kind.
-func (l *loader) checkCredential(c *Credential, path string) {
+func (l *loader) checkCredential(id *Identity, path string) {
 	if l.faults.has(path) || l.faults.has(join(path, "kind")) {
 		return
 	}
+	c := &id.Credential
 	switch c.Kind {
 	case ClientSecret:
 		switch {
@@ -65,33 +101,53 @@ func (l *loader) checkCredential(c *Credential, path string) {
 			l.faults.add(join(path, "file"), "missing; want the file with the certificate, PEM or PFX")
 		}
 	case WorkloadIdentity:
-		if c.TokenFile == "" {
-			l.faults.add(join(path, "token_file"), "missing; on AKS it is /var/run/secrets/azure/tokens/azure-identity-token")
-		}
+		l.checkTokenFile(c.TokenFile, path)
+	case ManagedIdentity:
+		l.checkSelector(&c.ClientID, &c.ObjectID, c.ResourceID, path)
+	case KeyVaultSecret, KeyVaultCertificate:
+		l.checkVault(c, path)
 	default:
-		l.faults.add(join(path, "kind"), "missing; want %s, %s or %s", ClientSecret, Certificate, WorkloadIdentity)
+		l.faults.add(join(path, "kind"), "missing; want %s", orList(credentialKinds()))
 		return
 	}
-	l.checkForeign(c, path)
-}
-
-// checkForeign refuses the fields of other kinds of credential: two answers to
-// the question which one is meant.
-func (l *loader) checkForeign(c *Credential, path string) {
-	for _, field := range []struct {
-		key   string
-		set   bool
-		kinds []CredentialKind
-	}{
+	l.checkForeign(path, c.Kind, []field{
 		{"file", c.File != "", []CredentialKind{ClientSecret, Certificate}},
 		{"env", c.Env != "", []CredentialKind{ClientSecret}},
 		{"token_file", c.TokenFile != "", []CredentialKind{WorkloadIdentity}},
 		{"key_file", c.KeyFile != "", []CredentialKind{Certificate}},
 		{"password_file", c.PasswordFile != "", []CredentialKind{Certificate}},
-		{"send_chain", c.SendChain, []CredentialKind{Certificate}},
-	} {
-		if field.set && !slices.Contains(field.kinds, c.Kind) {
-			l.faults.add(join(path, field.key), "belongs to kind %s; remove it, or change the kind", orList(field.kinds))
+		{"send_chain", c.SendChain, []CredentialKind{Certificate, KeyVaultCertificate}},
+		{"client_id", c.ClientID != "", []CredentialKind{ManagedIdentity}},
+		{"object_id", c.ObjectID != "", []CredentialKind{ManagedIdentity}},
+		{"resource_id", c.ResourceID != "", []CredentialKind{ManagedIdentity}},
+		{"vault", c.Vault != "", []CredentialKind{KeyVaultSecret, KeyVaultCertificate}},
+		{"name", c.Name != "", []CredentialKind{KeyVaultSecret, KeyVaultCertificate}},
+		{"credential", c.Access != (VaultCredential{}), []CredentialKind{KeyVaultSecret, KeyVaultCertificate}},
+	})
+	if c.Kind == KeyVaultSecret || c.Kind == KeyVaultCertificate {
+		l.checkAccess(id, join(path, "credential"))
+	}
+}
+
+func (l *loader) checkTokenFile(file, path string) {
+	if file == "" {
+		l.faults.add(join(path, "token_file"), "missing; on AKS it is /var/run/secrets/azure/tokens/azure-identity-token")
+	}
+}
+
+// field is a key of a credential, with the kinds that it belongs to.
+type field struct {
+	key   string
+	set   bool
+	kinds []CredentialKind
+}
+
+// checkForeign refuses the fields of other kinds of credential: two answers to
+// the question which one is meant.
+func (l *loader) checkForeign(path string, kind CredentialKind, fields []field) {
+	for _, f := range fields {
+		if f.set && !slices.Contains(f.kinds, kind) {
+			l.faults.add(join(path, f.key), "belongs to kind %s; remove it, or change the kind", orList(f.kinds))
 		}
 	}
 }
@@ -101,7 +157,11 @@ func orList(kinds []CredentialKind) string {
 	for i, kind := range kinds {
 		names[i] = string(kind)
 	}
-	return strings.Join(names, " or ")
+	last := len(names) - 1
+	if last < 2 {
+		return strings.Join(names, " or ")
+	}
+	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
 // seal takes the secret that a variable holds. The faults of the setting at

@@ -145,10 +145,10 @@ func TestFaultsOfAnIdentity(t *testing.T) {
 		{"further tenant", "{default: {tenants: [contoso.com, x/y], " + app + ", " + secret + "}}", `config.yaml:1: identities.default.tenants[1]: tenant "x/y": want a GUID or a domain name such as contoso.onmicrosoft.com`},
 		{"no client id", "{default: {tenant: contoso.com, " + secret + "}}", "config.yaml:1: identities.default.client_id: missing; want the application (client) id, a GUID"},
 		{"client id", "{default: {tenant: contoso.com, client_id: my-app, " + secret + "}}", `config.yaml:1: identities.default.client_id: "my-app": want the application (client) id, a GUID`},
-		{"no credential", "{default: {" + app + "}}", "config.yaml:1: identities.default.credential.kind: missing; want secret, certificate or workload-identity"},
+		{"no credential", "{default: {" + app + "}}", "config.yaml:1: identities.default.credential.kind: missing; want secret, certificate, workload-identity, managed-identity, key-vault-secret or key-vault-certificate"},
 		{"credential of another shape", "{default: {" + app + ", credential: sw0rdfish}}", "config.yaml:1: identities.default.credential: want a mapping"},
-		{"kind of a later version", "{default: {" + app + ", credential: {kind: managed-identity}}}", `config.yaml:1: identities.default.credential.kind: kind "managed-identity": not one of secret, certificate, workload-identity`},
-		{"the secret itself", "{default: {" + app + ", credential: {kind: secret, secret: sw0rdfish}}}", "config.yaml:1: identities.default.credential.secret: no such key; known here: kind, file, env, token_file, key_file, password_file, send_chain\n" +
+		{"kind of a later version", "{default: {" + app + ", credential: {kind: device-code}}}", `config.yaml:1: identities.default.credential.kind: kind "device-code": not one of secret, certificate, workload-identity, managed-identity, key-vault-secret, key-vault-certificate`},
+		{"the secret itself", "{default: {" + app + ", credential: {kind: secret, secret: sw0rdfish}}}", "config.yaml:1: identities.default.credential.secret: no such key; known here: kind, file, env, token_file, key_file, password_file, send_chain, client_id, object_id, resource_id, vault, name, credential\n" +
 			"config.yaml:1: identities.default.credential: neither file nor env is set; want the file with the client secret"},
 		{"the secret for the variable", "{default: {" + app + ", credential: {kind: secret, env: sw0rdfish}}}", "config.yaml:1: identities.default.credential.env: no variable of that name is set; want the name, not the secret"},
 		{"two secrets", "{default: {" + app + ", credential: {kind: secret, file: /s, env: S}}}", "config.yaml:1: identities.default.credential: file and env are both set; want one"},
@@ -162,7 +162,7 @@ func TestFaultsOfAnIdentity(t *testing.T) {
 			"fields of a certificate", "{default: {" + app + ", credential: {kind: secret, file: /s, key_file: /k, password_file: /p, send_chain: true}}}",
 			"config.yaml:1: identities.default.credential.key_file: belongs to kind certificate; remove it, or change the kind\n" +
 				"config.yaml:1: identities.default.credential.password_file: belongs to kind certificate; remove it, or change the kind\n" +
-				"config.yaml:1: identities.default.credential.send_chain: belongs to kind certificate; remove it, or change the kind",
+				"config.yaml:1: identities.default.credential.send_chain: belongs to kind certificate or key-vault-certificate; remove it, or change the kind",
 		},
 		{"no certificate", "{default: {" + app + ", credential: {kind: certificate, key_file: /k}}}", "config.yaml:1: identities.default.credential.file: missing; want the file with the certificate, PEM or PFX"},
 		{"no token file", "{default: {" + app + ", credential: {kind: workload-identity}}}", "config.yaml:1: identities.default.credential.token_file: missing; on AKS it is /var/run/secrets/azure/tokens/azure-identity-token"},
@@ -209,7 +209,7 @@ config.yaml:5: cache.siez: no such key; did you mean size?
 config.yaml:6: limits.grace: "5": want a duration with its unit, as in 5s, 250ms or 2m30s
 config.yaml:8: identities.default.client_id: missing; want the application (client) id, a GUID
 config.yaml:9: identities.default.tenant: tenant "common": want a GUID or a domain name such as contoso.onmicrosoft.com
-config.yaml:10: identities.default.credential.kind: kind "browser": not one of secret, certificate, workload-identity
+config.yaml:10: identities.default.credential.kind: kind "browser": not one of secret, certificate, workload-identity, managed-identity, key-vault-secret, key-vault-certificate
 config.yaml:14: identities.other.credential: file and env are both set; want one
 config.yaml:16: routes.defender.access: access "readonly": want full or read-only
 config.yaml:16: routes.defender.deny[0].methods[0]: method "get": not one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS

@@ -78,7 +78,7 @@ func TestRegionChoosesHosts(t *testing.T) {
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Error(diff)
 	}
-	if c := good(t, keys+"region: uk"); len(c.Warnings) > 0 {
+	if c := good(t, identity+"caller_key_file: /k\nregion: uk"); len(c.Warnings) > 0 {
 		t.Errorf("warnings: %q", c.Warnings)
 	}
 }

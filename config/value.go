@@ -45,7 +45,9 @@ func setText(setting any, text string) (ok bool, err error) {
 	case *UID:
 		*p, err = parseUID(text)
 	case *CredentialKind:
-		*p, err = oneOf("kind", text, ClientSecret, Certificate, WorkloadIdentity)
+		*p, err = oneOf("kind", text, credentialKinds()...)
+	case *VaultURL:
+		*p, err = unlessEmpty(text, parseVault)
 	case *LogFormat:
 		*p, err = oneOf("format", text, LogJSON, LogText)
 	case *slog.Level:

@@ -17,6 +17,7 @@ import (
 
 // How an app proved itself, in the words of the token's appidacr.
 const (
+	byNothing   = "0" // it is a public client
 	bySecret    = "1"
 	byAssertion = "2"
 )
@@ -130,12 +131,13 @@ func thumbprint(assertion *jwt.Token, name string) []byte {
 // isAudience reports whether an assertion with that audience is meant for the
 // tenant that was asked: its token endpoint or its issuer, of either version.
 func (req *tokenRequest) isAudience(audience string) bool {
-	if audience == issuerOf(req.tenant.ID) {
+	if req.tenant != nil && audience == issuerOf(req.tenant.ID) {
 		return true
 	}
 	rest, ours := strings.CutPrefix(audience, "https://"+req.host+"/")
 	name, place, _ := strings.Cut(rest, "/")
-	return ours && req.tenant.goesBy(entra.Tenant(strings.ToLower(name))) && slices.Contains([]string{v1.tokenPath, v2.tokenPath, "/v2.0", "/"}, "/"+place)
+	named := strings.EqualFold(name, req.name) || req.tenant != nil && req.tenant.goesBy(entra.Tenant(strings.ToLower(name)))
+	return ours && named && slices.Contains([]string{v1.tokenPath, v2.tokenPath, "/v2.0", "/"}, "/"+place)
 }
 
 // federatedKey finds the key of a federated token whose issuer, audience and

@@ -23,6 +23,14 @@ func TestNewNamesEveryFaultOfTheConfiguration(t *testing.T) {
 			ClientID:  "app",
 			Federated: []entraemu.FederatedCredential{{Issuer: "https://nobody.example"}},
 			Consents:  []entraemu.Consent{{Tenant: stranger, Roles: entraemu.Roles{"Unknown": nil}}},
+
+			Home: "77777777-7777-7777-7777-777777777777", Requires: entraemu.Roles{"Asked": nil}, RedirectURIs: []string{"portal"},
+			Delegates: entraemu.Scopes{"Delegated": nil}, NativeRedirectURIs: []string{"native"}, SPARedirectURIs: []string{"spa"},
+		}},
+		Resources: []entraemu.Resource{{Name: "Second", V2: true}},
+		Users: []entraemu.User{{
+			UPN: "alice", ObjectID: "object", Home: stranger,
+			Consents: []entraemu.UserConsent{{Tenant: "elsewhere", Scopes: entraemu.Scopes{"Consented": nil}}},
 		}},
 	})
 	if entra.KindOf(err) != entra.Invalid {
@@ -31,6 +39,10 @@ func TestNewNamesEveryFaultOfTheConfiguration(t *testing.T) {
 	for _, want := range []string{
 		`tenants[0]: id "contoso.example"`, `tenants[0]: resource "Unknown"`, `apps[0]: client id "app"`,
 		`apps[0]: federated issuer "https://nobody.example"`, `apps[0]: tenant "` + stranger + `"`, `apps[0]: resource "Unknown"`,
+		`apps[0]: tenant "77777777-7777-7777-7777-777777777777"`, `apps[0]: resource "Asked"`, `apps[0]: redirect URI "portal"`,
+		`apps[0]: resource "Delegated"`, `apps[0]: redirect URI "native"`, `apps[0]: redirect URI "spa"`, `resources[0]: "Second"`,
+		`users[0]: upn "alice"`, `password: want one`, `tenant "` + stranger + `" is not`, `object id "object"`,
+		`consent: tenant "elsewhere"`, `consent: resource "Consented"`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s in it", err, want)
@@ -54,7 +66,7 @@ func TestNewMakesAKeyUnlessItIsGivenOne(t *testing.T) {
 }
 
 // The catalogue is another package's, so this reads its table.
-func TestDefaultGrantsEveryRoleOfTheCatalogue(t *testing.T) {
+func TestDefaultGrantsEveryPermissionOfTheCatalogue(t *testing.T) {
 	f, err := os.Open("../../defender/endpoints.tsv")
 	if err != nil {
 		t.Fatal(err)
@@ -73,14 +85,25 @@ func TestDefaultGrantsEveryRoleOfTheCatalogue(t *testing.T) {
 		}
 		return i
 	}
-	api, permissions := column("api"), column("app_permissions")
+	api, permissions, delegated := column("api"), column("app_permissions"), column("delegated_permissions")
 	names := map[string]string{"XDR": entraemu.XDR, "MDE": entraemu.MDE, "GRAPH": entraemu.Graph, "MDCA": entraemu.MDCA}
-	catalogue := map[string][]string{}
+	catalogue, scopes := map[string][]string{}, entraemu.Scopes{}
 	for _, row := range rows[1:] {
+		for scope := range strings.SplitSeq(row[delegated], ";") {
+			if resource := names[row[api]]; scope != "" && !slices.Contains(scopes[resource], scope) {
+				scopes[resource] = append(scopes[resource], scope)
+			}
+		}
 		for role := range strings.SplitSeq(row[permissions], ";") {
 			if resource := names[row[api]]; role != "" && !slices.Contains(catalogue[resource], role) {
 				catalogue[resource] = append(catalogue[resource], role)
 			}
+		}
+	}
+	for resource, want := range scopes {
+		slices.Sort(want)
+		if got := entraemu.AllScopes()[resource]; !slices.Equal(got, want) {
+			t.Errorf("%q, delegated: got %q, want %q", resource, got, want)
 		}
 	}
 	all, read := entraemu.AllRoles(), entraemu.ReadRoles()

@@ -66,18 +66,22 @@ func (s *Server) instance(w http.ResponseWriter, r *http.Request, _ Faults) {
 }
 
 // openID describes a tenant. Whatever name it was asked by, the addresses hold
-// its GUID, as the real ones do.
+// its GUID, as the real ones do; those of no tenant in particular hold the name.
 func (s *Server) openID(v version) func(http.ResponseWriter, *http.Request, Faults) {
 	return func(w http.ResponseWriter, r *http.Request, f Faults) {
-		tenant, no := s.tenant(r.PathValue("tenant"))
+		tenant, no := s.tenantOrAny(r.PathValue("tenant"))
 		if no != nil {
 			s.refuse(w, r, no)
 			return
 		}
-		base := "https://" + r.Host + "/" + string(tenant.ID)
-		issuer := base + "/v2.0"
+		name, id := r.PathValue("tenant"), entra.Tenant("{tenantid}")
+		if tenant != nil {
+			name, id = string(tenant.ID), tenant.ID
+		}
+		base := "https://" + r.Host + "/" + name
+		issuer := v2IssuerOf(r.Host, id)
 		if v == v1 {
-			issuer = issuerOf(tenant.ID)
+			issuer = issuerOf(id)
 		}
 		endpoint := f.TokenEndpoint
 		if endpoint == "" {
@@ -87,6 +91,10 @@ func (s *Server) openID(v version) func(http.ResponseWriter, *http.Request, Faul
 			"issuer":                                issuer,
 			"token_endpoint":                        endpoint,
 			"authorization_endpoint":                base + strings.Replace(v.tokenPath, "token", "authorize", 1),
+			"device_authorization_endpoint":         base + "/oauth2/v2.0/devicecode",
+			"end_session_endpoint":                  base + "/oauth2/v2.0/logout",
+			"response_modes_supported":              []string{"query", "fragment", "form_post"},
+			"scopes_supported":                      openIDScopes,
 			"jwks_uri":                              base + v.keysPath,
 			"token_endpoint_auth_methods_supported": []string{"client_secret_post", "private_key_jwt", "client_secret_basic"},
 			"response_types_supported":              []string{"code"},
@@ -100,8 +108,17 @@ func (s *Server) openID(v version) func(http.ResponseWriter, *http.Request, Faul
 
 // keys publishes the keys that tokens are signed with (RFC 7517 §5).
 func (s *Server) keys(w http.ResponseWriter, _ *http.Request, _ Faults) {
-	writeJSON(w, http.StatusOK, map[string]any{"keys": []any{s.key.jwk()}})
+	keys := []any{}
+	for _, key := range s.published() {
+		keys = append(keys, key.jwk())
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"keys": keys})
 }
 
 // issuerOf is the issuer in the tokens of a tenant.
 func issuerOf(tenant entra.Tenant) string { return "https://sts.windows.net/" + string(tenant) + "/" }
+
+// v2IssuerOf is the issuer in a tenant's tokens of version 2.
+func v2IssuerOf(host string, tenant entra.Tenant) string {
+	return "https://" + host + "/" + string(tenant) + "/v2.0"
+}

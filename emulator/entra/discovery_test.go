@@ -93,8 +93,9 @@ func TestStatsCountWhatWasAsked(t *testing.T) {
 	want := entraemu.Stats{
 		Tokens: 6, Discovery: 2, Issued: 3, Faulted: 1,
 		Grants:    map[string]int{"client_credentials": 4, "password": 1, "other": 1},
+		Given:     map[string]int{"client_credentials": 3},
 		Audiences: map[string]int{"https://api.security.microsoft.com": 2, "https://graph.microsoft.com": 1},
-		Refused:   map[int]int{70003: 2, 90033: 1},
+		Refused:   map[int]int{70003: 1, 900144: 1, 90033: 1},
 	}
 	if diff := cmp.Diff(w.Stats(), want); diff != "" {
 		t.Errorf("(-got +want):\n%s", diff)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -18,15 +19,18 @@ const GarbageToken = "eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9.eyJub3RlIjoiZ2FyYmFnZ
 
 // The values of [Faults.Endpoint].
 const (
-	TokenEndpoint     = "token"
-	DiscoveryEndpoint = "discovery"
+	TokenEndpoint      = "token"
+	DiscoveryEndpoint  = "discovery"
+	DeviceCodeEndpoint = "devicecode"
+	SignInEndpoint     = "signin" // the pages that a browser is sent to
+	RealmEndpoint      = "realm"
 )
 
 // Faults is what goes wrong from now on: first the waiting, then a redirect or
 // a wrong answer, else the right answer with what the rest says. The zero
 // value is no fault. The emulator's own paths never fail.
 type Faults struct {
-	Endpoint string `json:"endpoint,omitempty"` // which requests: token, which is also what empty means, or discovery
+	Endpoint string `json:"endpoint,omitempty"` // which requests: token, which is also what empty means, discovery, devicecode, signin or realm
 	Times    int    `json:"times,omitempty"`    // for how many requests; zero: until changed
 
 	DelayMS int  `json:"delay_ms,omitempty"` // answer so much later
@@ -55,8 +59,8 @@ var bodies = map[string]struct{ contentType, text string }{
 // fault names what makes no sense.
 func (f *Faults) fault() error {
 	var faults []error
-	if f.Endpoint != "" && f.Endpoint != TokenEndpoint && f.Endpoint != DiscoveryEndpoint {
-		faults = append(faults, errors.New("endpoint: want token or discovery"))
+	if !slices.Contains([]string{TokenEndpoint, DiscoveryEndpoint, DeviceCodeEndpoint, SignInEndpoint, RealmEndpoint}, f.endpoint()) {
+		faults = append(faults, errors.New("endpoint: want token, discovery, devicecode, signin or realm"))
 	}
 	if f.Times < 0 || f.DelayMS < 0 || f.RetryAfterS < 0 || f.LifetimeS < 0 || f.RefreshInS < 0 {
 		faults = append(faults, errors.New("a number is negative"))

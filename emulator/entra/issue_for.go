@@ -67,7 +67,7 @@ func (s *Server) IssueFor(p ServicePrincipal, resource string, lifetime time.Dur
 		claims["roles"] = roles
 	}
 	var err error
-	if t.Access, err = s.key.sign(claims); err != nil {
+	if t.Access, err = s.sign(claims); err != nil {
 		return IssuedToken{}, entra.Errorf(entra.Internal, "emulator.issue", "sign a token: %w", err)
 	}
 	s.count(func(stats *Stats) {

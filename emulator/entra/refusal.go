@@ -90,6 +90,14 @@ func noApp(client string, tenant entra.Tenant) *refusal {
 	return &refusal{700016, http.StatusBadRequest, "unauthorized_client", fmt.Sprintf("The application '%s' was not found in the directory '%s': nobody consented to it there.", client, tenant)}
 }
 
+func disabledApp(client string) *refusal {
+	return &refusal{7000112, http.StatusBadRequest, "unauthorized_client", fmt.Sprintf("The application '%s' is disabled.", client)}
+}
+
+func noConsent(client string) *refusal {
+	return &refusal{65001, http.StatusBadRequest, "invalid_grant", fmt.Sprintf("Neither the user nor an administrator has consented to the application '%s'.", client)}
+}
+
 func noCredential() *refusal {
 	return &refusal{7000216, http.StatusUnauthorized, "invalid_client", "The grant type 'client_credentials' wants a 'client_secret' or a 'client_assertion'."}
 }
@@ -150,6 +158,28 @@ func noFederatedKey(kid, issuer string) *refusal {
 	return &refusal{7000272, http.StatusUnauthorized, "invalid_client", fmt.Sprintf("The key '%s' of the federated token is not among those of the identity provider '%s'.", kid, issuer)}
 }
 
+// What an administrator is asked to consent to.
+
+func notMultiTenant(client string) *refusal {
+	return &refusal{50194, http.StatusBadRequest, "invalid_request", fmt.Sprintf("The application '%s' is not multi-tenant: use the endpoint of its tenant.", client)}
+}
+
+func noRedirect(client string) *refusal {
+	return &refusal{500113, http.StatusBadRequest, "invalid_request", fmt.Sprintf("No reply address is registered for the application '%s'.", client)}
+}
+
+func otherRedirect(uri, client string) *refusal {
+	return &refusal{50011, http.StatusBadRequest, "invalid_request", fmt.Sprintf("The redirect URI '%s' is not one of those of the application '%s'.", uri, client)}
+}
+
+func notSubscribed(resource string, tenant entra.Tenant) *refusal {
+	return &refusal{650052, http.StatusBadRequest, "invalid_client", fmt.Sprintf("The app needs access to the service '%s', which the organisation '%s' has not subscribed to.", resource, tenant)}
+}
+
+func declined() *refusal {
+	return &refusal{65004, http.StatusBadRequest, "access_denied", "The administrator declined to consent."}
+}
+
 // trouble is what goes wrong on Entra's own side.
 func trouble(status int) *refusal {
 	if status == http.StatusTooManyRequests {
@@ -170,6 +200,8 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, no *refusal) {
 		TraceID       string `json:"trace_id"`
 		CorrelationID string `json:"correlation_id"`
 		URI           string `json:"error_uri"`
+		Suberror      string `json:"suberror,omitempty"`
+		Claims        string `json:"claims,omitempty"`
 	}{
 		Error:         no.code,
 		Description:   fmt.Sprintf("%s Trace ID: %s Correlation ID: %s Timestamp: %s", no.Error(), trace, correlation, at),
@@ -177,8 +209,15 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, no *refusal) {
 		Timestamp:     at,
 		TraceID:       trace,
 		CorrelationID: correlation,
-		URI:           fmt.Sprintf("https://login.microsoftonline.com/error?code=%d", no.number),
+		URI:           errorURI(no),
+		Suberror:      no.suberror(),
+		Claims:        no.claims(),
 	})
+}
+
+// errorURI is where Entra explains a number.
+func errorURI(no *refusal) string {
+	return fmt.Sprintf("https://login.microsoftonline.com/error?code=%d", no.number)
 }
 
 // correlationID is the one that the client sent, or else a new one.

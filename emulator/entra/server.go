@@ -1,5 +1,5 @@
 // Package entraemu is a fake Microsoft Entra: enough of the sign-in service for
-// applications that act as themselves. It issues tokens in the real ones'
+// applications that act as themselves or in the name of users. It issues tokens in the real ones'
 // shape, checks what it is given as the real one does, and answers with the
 // real one's errors, or it would prove nothing. It can be told to fail
 // ([Faults]), and it counts ([Stats]).
@@ -10,6 +10,14 @@
 //	GET  /{tenant}/v2.0/.well-known/openid-configuration  and without /v2.0
 //	GET  /{tenant}/discovery/v2.0/keys                    and without /v2.0
 //	POST /{tenant}/oauth2/v2.0/token                      and without /v2.0
+//	GET, POST /{tenant}/oauth2/v2.0/authorize             and without /v2.0
+//	POST /{tenant}/login                                  what the sign-in pages send
+//	POST /{tenant}/oauth2/v2.0/devicecode
+//	GET, POST /{tenant}/oauth2/deviceauth                 where a user types a device's code in
+//	GET  /{tenant}/oauth2/v2.0/logout
+//	GET  /common/UserRealm/{user}, /common/userrealm?user=
+//	GET, POST /{tenant}/v2.0/adminconsent                 and without /v2.0
+//	GET, POST /{tenant}/oauth2/authorize?prompt=consent
 //	GET  /_emulator/stats
 //	GET, PUT, POST, DELETE /_emulator/faults
 //
@@ -43,16 +51,23 @@ const (
 // Server is the fake, an [http.Handler] that is safe for concurrent use.
 type Server struct {
 	config Config // but for the apps and the issuers: see below
-	key    *signingKey
 	mux    *http.ServeMux
 
-	mu      sync.Mutex // guards everything below
-	apps    []App      // replaced, never written into: readers keep what they took
-	issuers []Issuer
-	used    map[string]time.Time // ids of the assertions accepted, until they expire
-	faults  Faults
-	changed chan struct{} // closed when the faults change
-	stats   Stats
+	mu       sync.Mutex    // guards everything below
+	ring     []*signingKey // the first one signs, all are published
+	apps     []App         // replaced, never written into: readers keep what they took
+	issuers  []Issuer
+	used     map[string]time.Time // ids of the assertions accepted, until they expire
+	accounts map[string]account   // by the UPN in lower case
+	sessions map[string]session   // by id
+	refresh  map[string]refreshToken
+	codes    map[string]authCode
+	devices  map[string]deviceCode // by the device code
+	signIns  map[string]signIn     // under way, by the token in their page
+	browsers map[string][]login    // who is signed in, by the browser's cookie
+	faults   Faults
+	changed  chan struct{} // closed when the faults change
+	stats    Stats
 }
 
 // New returns a Server. A configuration that contradicts itself is refused,
@@ -70,14 +85,24 @@ func New(config Config) (*Server, error) {
 	}
 	config.Tenants, config.Resources = slices.Clone(config.Tenants), slices.Clone(config.Resources)
 	s := &Server{
-		config:  config,
-		key:     key,
-		mux:     http.NewServeMux(),
-		apps:    slices.Clone(config.Apps),
-		issuers: slices.Clone(config.Issuers),
-		used:    map[string]time.Time{},
-		changed: make(chan struct{}),
-		stats:   newStats(),
+		config:   config,
+		mux:      http.NewServeMux(),
+		ring:     []*signingKey{key},
+		apps:     slices.Clone(config.Apps),
+		issuers:  slices.Clone(config.Issuers),
+		used:     map[string]time.Time{},
+		accounts: map[string]account{},
+		sessions: map[string]session{},
+		refresh:  map[string]refreshToken{},
+		codes:    map[string]authCode{},
+		devices:  map[string]deviceCode{},
+		signIns:  map[string]signIn{},
+		browsers: map[string][]login{},
+		changed:  make(chan struct{}),
+		stats:    newStats(),
+	}
+	for _, user := range config.Users {
+		s.accounts[strings.ToLower(user.UPN)] = account{User: user}
 	}
 	s.mux.HandleFunc("GET /common/discovery/instance", s.discovery(s.instance))
 	s.mux.HandleFunc("GET /{tenant}/.well-known/openid-configuration", s.discovery(s.openID(v1)))
@@ -86,6 +111,22 @@ func New(config Config) (*Server, error) {
 	s.mux.HandleFunc("GET /{tenant}/discovery/v2.0/keys", s.discovery(s.keys))
 	s.mux.HandleFunc("/{tenant}/oauth2/token", s.token(v1))
 	s.mux.HandleFunc("/{tenant}/oauth2/v2.0/token", s.token(v2))
+	for path, page := range map[string]http.HandlerFunc{
+		"/{tenant}/oauth2/authorize":      s.authorizeV1,
+		"/{tenant}/oauth2/v2.0/authorize": s.browsing(s.authorize(v2)),
+		"/{tenant}/oauth2/deviceauth":     s.browsing(s.deviceAuth),
+		"/{tenant}/adminconsent":          s.consent(adminConsent),
+		"/{tenant}/v2.0/adminconsent":     s.consent(adminConsentV2),
+	} {
+		s.mux.HandleFunc("GET "+path, page)
+		s.mux.HandleFunc("POST "+path, page)
+	}
+	s.mux.HandleFunc("POST /{tenant}/login", s.browsing(s.continueSignIn))
+	s.mux.HandleFunc("GET /{tenant}/oauth2/v2.0/logout", s.logout)
+	s.mux.HandleFunc("POST /{tenant}/oauth2/v2.0/devicecode", s.deviceCode)
+	s.mux.HandleFunc("GET /common/UserRealm/{user}", s.realm)
+	s.mux.HandleFunc("GET /common/userrealm/{user}", s.realm)
+	s.mux.HandleFunc("GET /common/userrealm", s.realm)
 	s.mux.HandleFunc("GET /_emulator/stats", s.showStats)
 	s.mux.HandleFunc("GET /_emulator/faults", s.showFaults)
 	s.mux.HandleFunc("PUT /_emulator/faults", s.putFaults)
@@ -188,6 +229,19 @@ func (s *Server) app(clientID string) (App, bool) {
 	return App{}, false
 }
 
+// principal finds an app and its service principal in a tenant.
+func (s *Server) principal(client string, tenant *Tenant) (App, *Consent, *refusal) {
+	app, _ := s.app(client)
+	consent := app.consent(tenant)
+	switch {
+	case consent == nil:
+		return app, nil, noApp(client, tenant.ID)
+	case consent.Disabled:
+		return app, nil, disabledApp(client)
+	}
+	return app, consent, nil
+}
+
 // tenant finds a tenant by its GUID or one of its domains.
 func (s *Server) tenant(name string) (*Tenant, *refusal) {
 	wanted, err := entra.ParseTenant(name)
@@ -202,13 +256,26 @@ func (s *Server) tenant(name string) (*Tenant, *refusal) {
 	return nil, noTenant(wanted)
 }
 
+// tenantOrAny finds a tenant; nil is that of whoever signs in.
+func (s *Server) tenantOrAny(name string) (*Tenant, *refusal) {
+	if name == "organizations" || name == "common" {
+		return nil, nil
+	}
+	return s.tenant(name)
+}
+
+// tenantOf returns a tenant by its id, which is known.
+func (s *Server) tenantOf(id entra.Tenant) *Tenant {
+	return &s.config.Tenants[slices.IndexFunc(s.config.Tenants, func(t Tenant) bool { return t.ID == id })]
+}
+
 // resource finds, in a tenant, the resource application that goes by the
 // audience, with or without a trailing slash.
 func (s *Server) resource(tenant *Tenant, audience string) (*Resource, *refusal) {
 	trimmed := strings.TrimSuffix(audience, "/")
 	for i, resource := range s.config.Resources {
 		named := func(spelling string) bool { return strings.EqualFold(spelling, trimmed) }
-		if slices.ContainsFunc(resource.Audiences, named) && (tenant.Resources == nil || slices.Contains(tenant.Resources, resource.Name)) {
+		if slices.ContainsFunc(resource.Audiences, named) && tenant.has(resource.Name) {
 			return &s.config.Resources[i], nil
 		}
 	}

@@ -3,7 +3,6 @@ package entraemu
 import (
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,19 +20,27 @@ var (
 	v2 = version{"scope", "/oauth2/v2.0/token", "/discovery/v2.0/keys"}
 )
 
-const clientCredentials = "client_credentials"
-
-// userGrants are grants of Entra's that stand for a user. They are known, and
-// not served.
-var userGrants = []string{
-	"authorization_code", "refresh_token", "password",
-	"urn:ietf:params:oauth:grant-type:device_code", "urn:ietf:params:oauth:grant-type:jwt-bearer",
-}
+// The values of grant_type, of which all but the first stand for a user, and
+// the name of all that Entra does not know.
+const (
+	clientCredentials = "client_credentials"
+	byCodeGrant       = "authorization_code"
+	byRefreshGrant    = "refresh_token"
+	byPasswordGrant   = "password"
+	byDeviceGrant     = "urn:ietf:params:oauth:grant-type:device_code"
+	onBehalfGrant     = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+	otherGrant        = "other"
+)
 
 // tokenRequest is a token request in parts.
 type tokenRequest struct {
+	version   version
+	grant     string
+	form      url.Values
+	origin    string // of the page that sent it
 	host      string
-	tenant    *Tenant
+	name      string  // of the tenant, as it was asked by
+	tenant    *Tenant // nil: the user's
 	client    string
 	secret    string
 	assertion string
@@ -61,6 +68,7 @@ func (s *Server) token(v version) http.HandlerFunc {
 		}
 		s.count(func(stats *Stats) {
 			stats.Issued++
+			stats.Given[grantName(r.PostForm.Get("grant_type"))]++
 			stats.Audiences[t.audience]++
 		})
 		writeJSON(w, http.StatusOK, v.answer(t))
@@ -73,10 +81,17 @@ func (s *Server) grant(v version, r *http.Request, formErr error, f Faults) (*is
 	if no != nil {
 		return nil, no
 	}
-	app, known := s.app(req.client)
-	consent := app.consent(req.tenant)
-	if !known || consent == nil {
-		return nil, noApp(req.client, req.tenant.ID)
+	if req.grant != clientCredentials {
+		return s.grantToUser(req, f)
+	}
+	return s.grantToApp(req, f)
+}
+
+// grantToApp gives a token to an application that acts as itself.
+func (s *Server) grantToApp(req *tokenRequest, f Faults) (*issued, *refusal) {
+	app, consent, no := s.principal(req.client, req.tenant)
+	if no != nil {
+		return nil, no
 	}
 	req.client = app.ClientID
 	proof, no := s.authenticate(&app, req)
@@ -87,15 +102,21 @@ func (s *Server) grant(v version, r *http.Request, formErr error, f Faults) (*is
 	if no != nil {
 		return nil, no
 	}
+	if consent.Withheld {
+		return nil, noConsent(req.client)
+	}
 	return s.issue(req, proof, consent.Roles[resource.Name], f)
 }
 
-// grantName is a grant for the statistics.
+// grantName is the one name of a grant; other, of those that Entra does not know.
 func grantName(grant string) string {
-	if grant == clientCredentials || slices.Contains(userGrants, grant) {
+	switch grant {
+	case "device_code": // what MSAL for Go sends; Entra takes it
+		return byDeviceGrant
+	case clientCredentials, byCodeGrant, byRefreshGrant, byPasswordGrant, byDeviceGrant, onBehalfGrant:
 		return grant
 	}
-	return "other"
+	return otherGrant
 }
 
 // parse takes a token request to pieces, and refuses it where it is none.
@@ -106,18 +127,27 @@ func (s *Server) parse(v version, r *http.Request, formErr error) (*tokenRequest
 	if formErr != nil {
 		return nil, malformed("the body is no form, or too large")
 	}
-	tenant, no := s.tenant(r.PathValue("tenant"))
+	form := r.PostForm
+	named := s.tenantOrAny
+	if form.Get("grant_type") == clientCredentials {
+		named = s.tenant
+	}
+	tenant, no := named(r.PathValue("tenant"))
 	if no != nil {
 		return nil, no
 	}
-	form := r.PostForm
 	for parameter, values := range form {
 		if len(values) > 1 {
 			return nil, duplicated(parameter)
 		}
 	}
 	req := &tokenRequest{
+		version:   v,
+		grant:     grantName(form.Get("grant_type")),
+		form:      form,
+		origin:    r.Header.Get("Origin"),
 		host:      r.Host,
+		name:      r.PathValue("tenant"),
 		tenant:    tenant,
 		client:    form.Get("client_id"),
 		secret:    form.Get("client_secret"),
@@ -126,18 +156,14 @@ func (s *Server) parse(v version, r *http.Request, formErr error) (*tokenRequest
 	if no := req.basic(r); no != nil {
 		return nil, no
 	}
-	grant := form.Get("grant_type")
-	proven := req.secret != "" || req.assertion != ""
 	switch {
-	case grant == "":
+	case form.Get("grant_type") == "":
 		return nil, missing("grant_type")
 	case req.client == "":
 		return nil, missing("client_id")
-	case slices.Contains(userGrants, grant) && !proven:
-		return nil, noUserCredential()
-	case grant != clientCredentials:
-		return nil, unsupportedGrant(grant)
-	case !proven:
+	case req.grant == otherGrant:
+		return nil, unsupportedGrant(form.Get("grant_type"))
+	case req.grant == clientCredentials && !req.proven():
 		return nil, noCredential()
 	case req.secret != "" && req.assertion != "":
 		return nil, malformed("it has two client credentials")
@@ -145,6 +171,8 @@ func (s *Server) parse(v version, r *http.Request, formErr error) (*tokenRequest
 		return nil, missing("client_assertion_type")
 	case req.assertion != "" && form.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer":
 		return nil, malformed("the client_assertion_type is not supported")
+	case req.grant != clientCredentials:
+		return req, nil
 	case form.Get(v.parameter) == "":
 		return nil, missing(v.parameter)
 	}
@@ -156,6 +184,9 @@ func (s *Server) parse(v version, r *http.Request, formErr error) (*tokenRequest
 	}
 	return req, nil
 }
+
+// proven reports whether the client sent a credential.
+func (req *tokenRequest) proven() bool { return req.secret != "" || req.assertion != "" }
 
 // basic takes the client's id and secret from the Authorization header, if it
 // has them (RFC 6749 §2.3.1).
@@ -215,6 +246,11 @@ func (v version) answer(t *issued) map[string]any {
 	seconds("ext_expires_in", t.lifetime)
 	if t.refreshIn > 0 {
 		seconds("refresh_in", t.refreshIn)
+	}
+	for name, value := range map[string]string{"scope": t.scope, "refresh_token": t.refresh, "id_token": t.idToken, "client_info": t.clientInfo} {
+		if value != "" {
+			answer[name] = value
+		}
 	}
 	if v == v1 {
 		answer["resource"] = t.audience

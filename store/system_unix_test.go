@@ -1,0 +1,65 @@
+//go:build unix
+
+package store
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"tokenbroker/entra"
+)
+
+func TestFilesAreForTheirUserAlone(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "one", "two")
+	path := filepath.Join(folder, "sign-ins")
+	s, err := OpenFile(t.Context(), path, writeKey(t, goodKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	save(t, s, "user", canary)
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	save(t, s, "user", canary)
+	for at, want := range map[string]fs.FileMode{
+		path: 0o600, lockOf(path): 0o600,
+		folder: fs.ModeDir | 0o700, filepath.Dir(folder): fs.ModeDir | 0o700,
+	} {
+		info, err := os.Stat(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode(); got != want {
+			t.Errorf("%s: got %v, want %v", at, got, want)
+		}
+	}
+	left, err := filepath.Glob(path + "*")
+	if err != nil || len(left) != 2 {
+		t.Errorf("got %v, want the file and its lock", left)
+	}
+}
+
+func TestWhatCannotBeLockedIsTold(t *testing.T) {
+	f, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if err := lockFile(f, shared); err == nil {
+		t.Error("got a lock of a closed file")
+	}
+}
+
+func TestLinkIsRefused(t *testing.T) {
+	s, path := newFile(t)
+	put(t, path+"-target", []byte("target"))
+	if err := os.Symlink(path+"-target", path); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range every(t.Context(), s) {
+		refused(t, err, entra.Misconfigured, path, "nor may it be a link")
+	}
+	same(t, path+"-target", []byte("target"))
+}

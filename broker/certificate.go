@@ -77,6 +77,12 @@ func (c *CertificateConfig) parse(contents [][]byte) (*keyPair, error) {
 	return parts.pair(c.File)
 }
 
+// Expires is when the certificate ends.
+func (f *CertificateFile) Expires() time.Time {
+	pair, _ := f.now()
+	return pair.leaf.NotAfter
+}
+
 func (f *CertificateFile) proof(context.Context) (proof, error) {
 	pair, fault := f.now()
 	if err := outOfTime(f.paths[0], inFile, pair.leaf); err != nil {

@@ -109,6 +109,9 @@ func (a *app) live(ctx context.Context, v *verdict, r *route.Route, req entra.Re
 		catalogue: a.catalogue, route: r, scope: req.Scope, lets: func(e *defender.Endpoint) bool { return a.lets(r, e) },
 		authority: a.cfg.Authority, tenant: req.Tenant, client: identity.ClientID, managed: identity.Credential.Kind == config.ManagedIdentity,
 	}
+	if expires, ok := a.expires[r.Identity]; ok {
+		f.expires = expires()
+	}
 	tok, err := a.cache.Token(ctx, req)
 	if err != nil {
 		f.failure = entra.AsError(err)

@@ -76,6 +76,9 @@ func (a *app) openCredentials() (map[string]broker.Credential, error) {
 			errs = append(errs, err)
 			continue
 		}
+		if file, ok := credential.(*broker.CertificateFile); ok {
+			a.expires[name] = file.Expires
+		}
 		all[name] = credential
 	}
 	return all, errors.Join(errs...)

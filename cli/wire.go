@@ -46,6 +46,7 @@ type app struct {
 	entra     *http.Client                                                         // MSAL's
 	upstreams *http.Transport                                                      // the proxy's
 	dial      func(ctx context.Context, network, address string) (net.Conn, error) // nil: the network
+	expires   map[string]func() time.Time                                          // when the certificate of an identity ends, by its name
 	files     []heldFile                                                           // what is read again when it changes
 }
 
@@ -101,7 +102,7 @@ type surroundings struct {
 // build nests the sources. It reads every file that the configuration names,
 // reports all that is wrong at once, and asks nobody anything yet.
 func build(cfg *config.Config, around surroundings) (*app, error) {
-	a := &app{cfg: cfg, logger: around.logger, catalogue: around.catalogue, table: cfg.Table}
+	a := &app{cfg: cfg, logger: around.logger, catalogue: around.catalogue, table: cfg.Table, expires: map[string]func() time.Time{}}
 	rootsErr := a.connect(around)
 	credentials, credentialsErr := a.openCredentials()
 	keysErr := a.openKeys(around.keys)

@@ -25,6 +25,7 @@ func TestCacheNeverMixesTokens(t *testing.T) {
 		{"scope", func(r *entra.Request) { r.Scope = mde }, "t2"},
 		{"wider scope", func(r *entra.Request) { r.Scope = "https://a.example/a https://a.example/b" }, "t2"},
 		{"user", func(r *entra.Request) { r.Assertion = entra.NewSecret("bob") }, "t2"},
+		{"account", func(r *entra.Request) { r.Account = "carol" }, "t2"},
 		{"no user", func(r *entra.Request) { r.Assertion = entra.Secret{} }, "t2"},
 		{"parts that join to the same text", func(r *entra.Request) { r.Identity, r.Tenant = "appcontoso", ".com" }, "t2"},
 		{"route and use", func(r *entra.Request) { r.Route, r.Use = "defender", entra.Proxy }, "t1"},
@@ -50,6 +51,7 @@ func TestCacheNeverMixesManyTokens(t *testing.T) {
 		"identity": func(r *entra.Request, name string) { r.Identity = entra.IdentityID(name) },
 		"tenant":   func(r *entra.Request, name string) { r.Tenant = entra.Tenant(name) },
 		"scope":    func(r *entra.Request, name string) { r.Scope = entra.Scope(name) },
+		"account":  func(r *entra.Request, name string) { r.Account = name },
 		"user":     func(r *entra.Request, name string) { r.Assertion = entra.NewSecret(name) },
 	}
 	for field, set := range vary {

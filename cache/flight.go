@@ -36,7 +36,7 @@ func (f flight) demanding() bool { return f.challenged || f.req.Rejected != "" }
 // String names the flight for singleflight: callers with the same question who
 // reject the same token share it. Quoted, no two flights have the same name.
 func (f flight) String() string {
-	return fmt.Sprintf("%q %q %q %x %q %q", f.key.Identity, f.key.Tenant, f.key.Scope, f.key.Assertion, f.req.Claims, f.req.Rejected)
+	return fmt.Sprintf("%q %q %q %q %x %q %q", f.key.Identity, f.key.Account, f.key.Tenant, f.key.Scope, f.key.Assertion, f.req.Claims, f.req.Rejected)
 }
 
 // attrs names the token in a log.

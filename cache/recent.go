@@ -28,7 +28,7 @@ type recent struct {
 func (r *recent) get(req *entra.Request) *entry {
 	e := r.slot(req).Load()
 	if e == nil || e.replaced.Load() ||
-		e.key.Scope != req.Scope || e.key.Tenant != req.Tenant || e.key.Identity != req.Identity ||
+		e.key.Scope != req.Scope || e.key.Tenant != req.Tenant || e.key.Identity != req.Identity || e.key.Account != req.Account ||
 		!plain(req) {
 		return nil
 	}

@@ -31,6 +31,7 @@ const (
 // Request asks a [Source] for a token.
 type Request struct {
 	Identity  IdentityID
+	Account   string // the user who is signed in, for an identity that is a user's; empty: it is none
 	Tenant    Tenant
 	Scope     Scope
 	Assertion Secret // the user's token, for on-behalf-of; zero: the identity itself
@@ -44,6 +45,7 @@ type Request struct {
 // may be answered with the same token, and no others. It is comparable.
 type Key struct {
 	Identity  IdentityID
+	Account   string
 	Tenant    Tenant
 	Scope     Scope
 	Assertion [sha256.Size]byte
@@ -52,7 +54,7 @@ type Key struct {
 // Key returns the request's cache key. Route, use, claims and the rejected
 // token do not tell tokens apart and are not part of it.
 func (r *Request) Key() Key {
-	k := Key{Identity: r.Identity, Tenant: r.Tenant, Scope: r.Scope}
+	k := Key{Identity: r.Identity, Account: r.Account, Tenant: r.Tenant, Scope: r.Scope}
 	if !r.Assertion.IsZero() {
 		k.Assertion = sha256.Sum256([]byte(r.Assertion.Reveal()))
 	}

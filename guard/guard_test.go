@@ -336,21 +336,29 @@ func TestPrincipalTravelsInTheContext(t *testing.T) {
 func BenchmarkAdmit(b *testing.B) {
 	headers := http.Header{"User-Agent": {"curl/8"}, "Accept": {"*/*"}, "X-Request-Id": {"1"}, "X-Broker-Key": {keyA}}
 	keyed := guard.Config{Keys: named("alpha", keyA, "beta", keyB)}
+	crowded := guard.Config{Keys: keys(append(strings.Fields(manyKeys(999)), keyA)...)}
 	for _, tt := range []struct {
-		name, query, cookie string
-		cfg                 guard.Config
+		name, query, cookie, path string
+		cfg                       guard.Config
 	}{
 		{name: "peer"},
 		{name: "key", cfg: keyed},
 		{name: "key and scope", cfg: keyed, query: "scope=https%3A%2F%2Fapi.security.microsoft.com%2F.default&tenant=22222222-2222-2222-2222-222222222222"},
 		{name: "key and filter", cfg: keyed, query: "$filter=createdDateTime%20ge%202026-11-21T00:00:00Z&$top=50&$select=id,title"},
 		{name: "key and cookie", cfg: keyed, cookie: "theme=dark; session=0123456789abcdef0123456789abcdef"},
+		{name: "key and path", cfg: keyed, path: "/proxy/defender/api/machines/0123456789abcdef0123456789abcdef01234567/alerts"},
+		{name: "1000 keys and the worst path", cfg: crowded, path: "/" + strings.Repeat("key-0123%41/", 30<<10/12)},
+		{name: "1000 keys and the worst query", cfg: crowded, query: strings.Repeat("0123456789abc%41&", 30<<10/17)},
+		{name: "1000 keys and the worst cookie", cfg: crowded, cookie: strings.Repeat("0123456789abcdef;", 30<<10/17)},
 		{name: "key and the worst query", cfg: keyed, query: strings.Repeat("0123456789abcde%41&", 30<<10/19)},
 	} {
 		b.Run(tt.name, func(b *testing.B) {
 			g := guard.New(tt.cfg)
 			r := request(b, headers.Clone())
 			r.URL.RawQuery = tt.query
+			if tt.path != "" {
+				r.URL = r.URL.JoinPath(tt.path)
+			}
 			if tt.cookie != "" {
 				r.Header.Set("Cookie", tt.cookie)
 			}

@@ -2,7 +2,6 @@ package guard
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"io/fs"
 	"os"
@@ -16,10 +15,10 @@ const (
 	maxKeyFile = 64 << 10 // bytes
 )
 
-// fileKey is a key of a file, by its sum and its length.
+// fileKey is a key of a file, by its trace.
 type fileKey struct {
-	sum          [sha256.Size]byte
-	length, line int
+	trace
+	line int
 }
 
 // readKeys reads a key file: one key a line; blank lines and lines that begin
@@ -43,7 +42,7 @@ func readKeys(path string) ([]fileKey, error) {
 		case len(keys) == maxKeys:
 			return nil, keyFileError(path, "line %d: more than %d keys; remove those that nobody uses any more", number, maxKeys)
 		default:
-			keys = append(keys, fileKey{sha256.Sum256(line), len(line), number})
+			keys = append(keys, fileKey{traceOf(string(line)), number})
 		}
 	}
 	if len(keys) == 0 {

@@ -17,8 +17,8 @@ import (
 // KeyFile says that the keys in the file at Path prove Caller.
 type KeyFile struct{ Caller, Path string }
 
-// Keyring knows callers by their keys. It holds no key, only SHA-256 sums. It
-// is safe for concurrent use.
+// Keyring knows callers by their keys. It holds no key, only SHA-256 sums and
+// what little it takes to find a key in a text. It is safe for concurrent use.
 type Keyring struct {
 	logger *slog.Logger
 	good   atomic.Pointer[proofs] // now
@@ -28,16 +28,15 @@ type Keyring struct {
 	faults    []string // of the last reading
 }
 
-// proof is a key by its sum and length, and the caller that it proves.
+// proof is a key, by its trace, and the caller that it proves.
 type proof struct {
-	sum    [sha256.Size]byte
-	length int
+	trace
 	caller string
 }
 
 type proofs struct {
-	all               []proof
-	shortest, longest int // of the keys
+	all []proof
+	known
 }
 
 // heldFile is a file and the keys that it had when last it was good.
@@ -73,8 +72,7 @@ func NewKeyring(keys map[string][]entra.Secret) *Keyring {
 			if key.IsZero() {
 				continue // it would be good where none is shown
 			}
-			text := key.Reveal() //nolint:forbidigo // its sum and its length are all that is kept
-			all = append(all, proof{sha256.Sum256([]byte(text)), len(text), caller})
+			all = append(all, proof{traceOf(key.Reveal()), caller}) //nolint:forbidigo // its trace is all that is kept
 		}
 	}
 	k := new(Keyring)
@@ -83,12 +81,9 @@ func NewKeyring(keys map[string][]entra.Secret) *Keyring {
 }
 
 func (k *Keyring) put(all []proof) {
-	next := &proofs{all: all}
-	for i, p := range all {
-		next.longest = max(next.longest, p.length)
-		if i == 0 || p.length < next.shortest {
-			next.shortest = p.length
-		}
+	next := &proofs{all: all, known: known{sums: make(map[[sha256.Size]byte]struct{}, len(all))}}
+	for _, p := range all {
+		next.add(p.trace)
 	}
 	k.good.Store(next)
 }
@@ -105,21 +100,12 @@ func (k *Keyring) knows(text string) bool {
 	if good.have(text) {
 		return true
 	}
-	if len(text) <= good.shortest || len(text) > 3*good.longest { // %41 is one letter
+	lengths := good.lengths
+	if len(lengths) == 0 || len(text) <= lengths[len(lengths)-1] || len(text) > 3*lengths[0] { // %41 is one letter
 		return false
 	}
 	plain, err := url.PathUnescape(text)
 	return err == nil && plain != text && good.have(plain)
-}
-
-// have reports whether text is a key. What none is as long as is not hashed:
-// that is most of what a query holds.
-func (p *proofs) have(text string) bool {
-	if len(text) < p.shortest || len(text) > p.longest {
-		return false
-	}
-	_, ok := p.callerOf(text)
-	return ok
 }
 
 func (p *proofs) callerOf(key string) (name string, ok bool) {
@@ -202,7 +188,7 @@ func proofsOf(files []heldFile) (all []proof, conflicts []error) {
 			switch {
 			case !known:
 				first[key.sum] = place{f.Caller, f.Path, key.line}
-				all = append(all, proof{key.sum, key.length, f.Caller})
+				all = append(all, proof{key.trace, f.Caller})
 			case other.caller != f.Caller && clean:
 				clean = false
 				conflicts = append(conflicts, keyFileError(f.Path, "line %d: the key of another caller, in %s, line %d; make one with: tokenbroker key new", key.line, other.path, other.line))

@@ -60,21 +60,18 @@ func (g *Guard) callerByKey(a arrival, keysOf KeysOf) (string, error) {
 	return name, nil
 }
 
-// OpPlace is the Op of the refusal of a caller key where logs and browsers keep
-// it. What was asked for is not to be written down then.
-const OpPlace = "guard.place"
-
-// checkPlaces refuses a caller key in the path, in the query, and in a cookie,
-// which a browser also sends to every other port of the host.
+// checkPlaces refuses a caller key where logs and browsers keep it: in the path,
+// in the query, and in a cookie, which a browser also sends to every other port
+// of the host.
 func (g *Guard) checkPlaces(a arrival) error {
-	if g.keys != nil && g.pathHoldsKey(a.URL.EscapedPath()) {
+	if g.keys != nil && g.HoldsKey(a.URL.EscapedPath()) {
 		return misplaced("path")
 	}
-	if query := a.URL.RawQuery; query != "" && g.holdsKey(query) {
+	if query := a.URL.RawQuery; query != "" && g.pairsHoldKey(query) {
 		return misplaced("query")
 	}
 	for _, cookies := range a.Header["Cookie"] {
-		if g.holdsKey(cookies) {
+		if g.pairsHoldKey(cookies) {
 			return misplaced("cookie")
 		}
 	}
@@ -82,28 +79,12 @@ func (g *Guard) checkPlaces(a arrival) error {
 }
 
 func misplaced(place string) error {
-	return entra.Errorf(entra.Denied, OpPlace, "%s: has a caller key in it, where others may read it; send it as X-Broker-Key, and replace it by a new one", place)
+	return entra.Errorf(entra.Denied, "guard.place", "%s: has a caller key in it, where others may read it; send it as X-Broker-Key, and replace it by a new one", place)
 }
 
-// pathHoldsKey reports whether there is a good key in a path: as a segment, or
-// as a part of one.
-func (g *Guard) pathHoldsKey(path string) bool {
-	for more := true; more; {
-		part, rest := path, ""
-		if end := strings.IndexAny(path, "/@;,"); end >= 0 {
-			part, rest = path[:end], path[end+1:]
-		}
-		if g.IsKey(part) {
-			return true
-		}
-		path, more = rest, rest != ""
-	}
-	return false
-}
-
-// holdsKey reports whether a query or a Cookie header has a parameter named as
+// pairsHoldKey reports whether a query or a Cookie header has a parameter named as
 // one for keys, or a good key anywhere: as a value, as a name, or alone.
-func (g *Guard) holdsKey(pairs string) bool {
+func (g *Guard) pairsHoldKey(pairs string) bool {
 	for more := true; more; {
 		// Both have their separators, and some servers take a semicolon for an ampersand.
 		pair, rest := pairs, ""
@@ -112,7 +93,7 @@ func (g *Guard) holdsKey(pairs string) bool {
 		}
 		name, value, _ := strings.Cut(pair, "=")
 		alone := strings.Trim(value, "=") == "" // base64 ends with them
-		if namesKey(name) || g.IsKey(name) || g.IsKey(strings.Trim(value, `"`)) || alone && g.IsKey(pair) {
+		if namesKey(name) || g.isKey(name) || g.isKey(strings.Trim(value, `"`)) || alone && g.isKey(pair) {
 			return true
 		}
 		pairs, more = rest, rest != ""
@@ -146,6 +127,5 @@ func lowerLetter(r rune) rune {
 	return -1
 }
 
-// IsKey reports whether text, as it stands or percent-decoded, is a good key: so
-// that it is not written down.
-func (g *Guard) IsKey(text string) bool { return g.keys != nil && g.keys.knows(text) }
+// isKey reports whether text, as it stands or percent-decoded, is a good key.
+func (g *Guard) isKey(text string) bool { return g.keys != nil && g.keys.knows(text) }

@@ -125,16 +125,24 @@ func TestKeysInThePathAreRefused(t *testing.T) {
 	const padded = "c2VjcmV0LWtleQ0123=="
 	g := guard.New(guard.Config{Keys: named("local", keyA, "local", padded)})
 	for path, refused := range map[string]bool{
-		"/token":                                  false,
-		"/proxy/defender/api/machines":            false,
+		"/token":                       false,
+		"/proxy/defender/api/machines": false,
 		"/proxy/defender/api/machines/key-a-0123": false,
-		"/" + keyA:                                true,
-		"/proxy/defender/" + keyA + "/x":          true,
-		"/proxy/defender@" + keyA + "/x":          true,
-		"/proxy/defender/a;" + keyA:               true,
-		"/proxy/%6B" + keyA[1:] + "/x":            true,
-		"/proxy/" + padded:                        true,
-		"/proxy/c2VjcmV0LWtleQ0123%3D%3D":         true,
+		"/" + keyA:                            true,
+		"/proxy/defender/" + keyA + "/x":      true,
+		"/proxy/defender@" + keyA + "/x":      true,
+		"/proxy/defender/a;" + keyA:           true,
+		"/proxy/%6B" + keyA[1:] + "/x":        true,
+		"/proxy/" + padded:                    true,
+		"/proxy/c2VjcmV0LWtleQ0123%3D%3D":     true,
+		"/token&scope=x&X-Broker-Key=" + keyA: true,
+		"/token%3Fkey=" + keyA:                true,
+		"/token%253Fkey=%256B" + keyA[1:]:     true,
+		"/x:" + keyA:                          true,
+		"/x('" + keyA + "')":                  true,
+		"/x" + keyA + "x":                     true,
+		"/" + keyA[:20] + "/" + keyA[20:]:     false,
+		"/" + keyB + "/" + keyC:               false,
 	} {
 		r := request(t, http.Header{"X-Broker-Key": {keyA}})
 		var err error

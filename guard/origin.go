@@ -24,7 +24,7 @@ type arrival struct {
 func arrive(r *http.Request) arrival {
 	a := arrival{Request: r}
 	if addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && addr.Network() == "unix" {
-		a.socket, a.near, a.peer = true, true, peerIn(r.Context())
+		a.socket, a.near, a.peer = true, true, PeerIn(r.Context())
 		return a
 	}
 	addr, err := netip.ParseAddrPort(r.RemoteAddr)

@@ -19,8 +19,8 @@ func WithPeer(ctx context.Context, p *Peer) context.Context {
 	return context.WithValue(ctx, peerKey{}, p)
 }
 
-// peerIn returns what [WithPeer] noted.
-func peerIn(ctx context.Context) *Peer {
+// PeerIn returns what [WithPeer] noted; nil: nothing.
+func PeerIn(ctx context.Context) *Peer {
 	p, _ := ctx.Value(peerKey{}).(*Peer)
 	return p
 }

@@ -15,7 +15,7 @@ import (
 // bear, so that both sides' logs meet; else a new GUID, which Entra takes for
 // its correlation id too.
 func requestID(r *http.Request, g *guard.Guard) string {
-	if ids := r.Header[requestIDHeader]; len(ids) == 1 && plainID(ids[0]) && !g.IsKey(ids[0]) {
+	if ids := r.Header[requestIDHeader]; len(ids) == 1 && plainID(ids[0]) && !g.HoldsKey(ids[0]) {
 		return ids[0]
 	}
 	return uuid.NewString()
@@ -63,29 +63,37 @@ func (v *visit) writeDown(status int, took time.Duration) {
 
 // appendRequest appends what the request was and how it ended. The path stands
 // there without its query, which may hold what is nobody's business, and no
-// header does.
+// header does. A caller key that the caller sent in the place of something else
+// is kept out.
 func (v *visit) appendRequest(attrs []slog.Attr, status int, took time.Duration) []slog.Attr {
-	return appendTrail(append(attrs,
-		slog.String("request_id", v.trail.RequestID), slog.String("mount", v.Name), slog.String("method", cut(v.r.Method)), slog.String("path", v.path()),
+	return v.appendTrail(append(attrs,
+		slog.String("request_id", v.trail.RequestID), slog.String("mount", v.Name), slog.String("method", cut(v.guard.Redact(v.r.Method))), slog.String("path", v.path()),
 		slog.Int("status", status), slog.Int64("bytes", v.w.Size), slog.Float64("duration_ms", float64(took.Microseconds())/1000),
-	), &v.trail)
+	))
 }
 
 // path is the path for log and record. One that holds a caller key is kept out
-// of them.
+// of them, whatever check refused the request.
 func (v *visit) path() string {
-	if f := v.trail.Failure; f != nil && f.Op == guard.OpPlace {
+	path := v.r.URL.EscapedPath()
+	if v.guard.HoldsKey(path) {
 		return "(not written down)"
 	}
-	return cut(v.r.URL.EscapedPath())
+	return cut(path)
 }
 
-// appendTrail appends what was noted on the request's way.
-func appendTrail(attrs []slog.Attr, t *entra.Trail) []slog.Attr {
+// appendTrail appends what was noted on the request's way. Only of one that
+// failed may it be what the caller made up.
+func (v *visit) appendTrail(attrs []slog.Attr) []slog.Attr {
+	t := &v.trail
 	text := func(key, value string) {
-		if value != "" {
-			attrs = append(attrs, slog.String(key, value))
+		if value == "" {
+			return
 		}
+		if t.Failure != nil {
+			value = v.guard.Redact(value)
+		}
+		attrs = append(attrs, slog.String(key, value))
 	}
 	number := func(key string, value int) {
 		if value != 0 {

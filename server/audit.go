@@ -27,7 +27,7 @@ func (v *visit) appendVerdict(attrs []slog.Attr) []slog.Attr {
 	if v.who.Via != "" {
 		attrs = append(attrs, slog.String("via", v.who.Via))
 	}
-	if peer, ok := v.r.Context().Value(peerKey{}).(*guard.Peer); ok {
+	if peer := guard.PeerIn(v.r.Context()); peer != nil {
 		attrs = append(attrs, slog.Int("uid", peer.UID))
 		if peer.PID != 0 {
 			attrs = append(attrs, slog.Int("pid", peer.PID))
@@ -52,13 +52,11 @@ func (v *visit) verdict() (decision, rule string) {
 	return undecided, ""
 }
 
-type peerKey struct{}
-
 // withPeer asks once for each connection which process is at its other end: for
 // the guard, and for the records of those whom it does not admit.
 func withPeer(ctx context.Context, conn net.Conn) context.Context {
 	if peer := guard.PeerOf(conn); peer != nil {
-		return context.WithValue(guard.WithPeer(ctx, peer), peerKey{}, peer)
+		return guard.WithPeer(ctx, peer)
 	}
 	return ctx
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"tokenbroker/entra"
+	"tokenbroker/guard"
 )
 
 // problemStatus is the native mounts' table from kinds to statuses.
@@ -45,11 +46,12 @@ type problem struct {
 	Code          string `json:"code,omitempty"`
 	AADSTS        int    `json:"aadsts,omitempty"`
 	CorrelationID string `json:"correlation_id,omitempty"`
+	Claims        string `json:"claims,omitempty"` // what to ask the user's sign-in for, as MSAL's WithClaims takes it
 }
 
 // WriteProblem writes a failure as application/problem+json (RFC 9457), the
-// shape of the broker's own paths, and notes it in the request's trail. A
-// caller that left is written nothing.
+// shape of the broker's own paths, and notes it in the request's trail. A caller
+// key in its text is kept out. A caller that left is written nothing.
 func WriteProblem(w http.ResponseWriter, r *http.Request, err *entra.Error) {
 	if err.Kind == entra.Canceled {
 		entra.TrailOf(r.Context()).Failure = err
@@ -59,6 +61,7 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, err *entra.Error) {
 }
 
 func writeProblem(w http.ResponseWriter, r *http.Request, status int, err *entra.Error) {
+	err = guard.RedactError(r.Context(), err)
 	trail := entra.TrailOf(r.Context())
 	trail.Failure = err
 	h := w.Header()
@@ -83,5 +86,6 @@ func writeProblem(w http.ResponseWriter, r *http.Request, status int, err *entra
 		Code:          err.Code,
 		AADSTS:        err.AADSTS,
 		CorrelationID: err.CorrelationID,
+		Claims:        err.Claims,
 	})
 }

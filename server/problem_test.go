@@ -75,6 +75,12 @@ func TestProblemBody(t *testing.T) {
 		t.Errorf("got Retry-After %q, want whole seconds, rounded up", got)
 	}
 
+	w, _ = write(t, &entra.Error{Kind: entra.Challenged, Code: "interaction_required", Claims: `{"access_token":{}}`, Err: errors.New("sign in")})
+	if diff := cmp.Diff(`{"title":"Forbidden","status":403,"detail":"sign in","instance":"request-1","kind":"challenged",`+
+		`"code":"interaction_required","claims":"{\"access_token\":{}}"}`+"\n", w.Body.String()); diff != "" {
+		t.Errorf("with claims (-want +got):\n%s", diff)
+	}
+
 	w, _ = write(t, &entra.Error{Kind: entra.Denied, Err: errors.New("no")})
 	if diff := cmp.Diff(`{"title":"Forbidden","status":403,"detail":"no","instance":"request-1","kind":"denied"}`+"\n", w.Body.String()); diff != "" {
 		t.Errorf("without the rest (-want +got):\n%s", diff)

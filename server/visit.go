@@ -46,7 +46,7 @@ func (p *place) serve(c echo.Context) error {
 	v := &visit{place: p, w: w, begun: time.Now()}
 	v.trail.RequestID = requestID(r, p.guard)
 	w.Header()[requestIDHeader] = []string{v.trail.RequestID}
-	v.r = r.WithContext(entra.WithTrail(r.Context(), &v.trail))
+	v.r = r.WithContext(p.guard.WithRedaction(entra.WithTrail(r.Context(), &v.trail)))
 	p.server.inFlight.Add(1)
 	defer v.end()
 	w.Writer = &download{ResponseWriter: w.Writer, conn: http.NewResponseController(w.Writer)}
@@ -71,7 +71,7 @@ func (v *visit) handle() {
 				// net/http would wait for the body before it answers.
 				v.w.Header().Set("Connection", "close")
 			}
-			v.WriteError(v.w, v.r, entra.AsError(err))
+			v.WriteError(v.w, v.r, v.guard.RedactError(entra.AsError(err)))
 			return
 		}
 		v.who, v.trail.Principal = who, who.Name

@@ -16,6 +16,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -34,7 +35,8 @@ type Config struct {
 // Cache is an [entra.Source] that remembers what the source behind it gave.
 type Cache struct {
 	next    entra.Source
-	timeout time.Duration
+	timeout atomic.Int64  // a time.Duration
+	epoch   atomic.Uint64 // how often failures were forgiven
 	log     *slog.Logger
 
 	recent   recent
@@ -46,6 +48,7 @@ type Cache struct {
 	// mu guards the step from one entry of a key to the next, and that nothing
 	// starts once closing is closed. Nothing slow happens under it.
 	mu      sync.Mutex
+	kept    func(entra.IdentityID) bool // whose tokens are kept; nil: everybody's
 	closing chan struct{}
 	running sync.WaitGroup // every goroutine of ours
 }
@@ -75,15 +78,16 @@ func New(next entra.Source, cfg Config) (*Cache, error) {
 	if err != nil {
 		return nil, entra.Errorf(entra.Internal, "cache.new", "failures: %w", err)
 	}
-	return &Cache{
+	c := &Cache{
 		next:     next,
-		timeout:  cfg.FillTimeout,
 		log:      cfg.Logger,
 		recent:   recent{seed: maphash.MakeSeed()},
 		entries:  entries,
 		failures: failures,
 		closing:  make(chan struct{}),
-	}, nil
+	}
+	c.SetFillTimeout(cfg.FillTimeout)
+	return c, nil
 }
 
 // Token returns the token held, or fetches one. It notes in the request's
@@ -110,7 +114,7 @@ func (c *Cache) Token(ctx context.Context, req entra.Request) (entra.Token, erro
 
 // look finds the token in the LRU, or gets it.
 func (c *Cache) look(ctx context.Context, req entra.Request) (entra.Token, way, error) {
-	f := flightOf(req)
+	f := c.flightOf(req)
 	now := time.Now()
 	e, _ := c.entries.Get(f.key)
 	switch {

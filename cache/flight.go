@@ -23,20 +23,22 @@ type question struct {
 // flight is a question on its way to the source, and the request that sends it.
 type flight struct {
 	question
-	req entra.Request
+	req   entra.Request
+	epoch uint64 // of the cache, when it was asked
 }
 
-func flightOf(req entra.Request) flight {
-	return flight{question{req.Key(), req.Claims != ""}, req}
+func (c *Cache) flightOf(req entra.Request) flight {
+	return flight{question{req.Key(), req.Claims != ""}, req, c.epoch.Load()}
 }
 
 // demanding reports whether another token than the one held is wanted.
 func (f flight) demanding() bool { return f.challenged || f.req.Rejected != "" }
 
 // String names the flight for singleflight: callers with the same question who
-// reject the same token share it. Quoted, no two flights have the same name.
+// reject the same token share it, unless failures were forgiven between them.
+// Quoted, no two flights have the same name.
 func (f flight) String() string {
-	return fmt.Sprintf("%q %q %q %q %x %q %q", f.key.Identity, f.key.Account, f.key.Tenant, f.key.Scope, f.key.Assertion, f.req.Claims, f.req.Rejected)
+	return fmt.Sprintf("%d %q %q %q %q %x %q %q", f.epoch, f.key.Identity, f.key.Account, f.key.Tenant, f.key.Scope, f.key.Assertion, f.req.Claims, f.req.Rejected)
 }
 
 // attrs names the token in a log.
@@ -123,8 +125,9 @@ func (c *Cache) fetch(ctx context.Context, f flight) (*entry, error) {
 // The source's own time ends a fiftieth earlier: whom it waited for, and what
 // to do about it, is the source's to say.
 func (c *Cache) ask(ctx context.Context, f flight) (*entry, error) {
-	late := time.After(c.timeout)
-	ctx, cancel := context.WithTimeout(ctx, c.timeout-c.timeout/50)
+	timeout := time.Duration(c.timeout.Load())
+	late := time.After(timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout-timeout/50)
 	defer cancel()
 	type answer struct {
 		token entra.Token
@@ -148,7 +151,7 @@ func (c *Cache) ask(ctx context.Context, f flight) (*entry, error) {
 		}
 		return newEntry(f, a.token, time.Now())
 	case <-late:
-		return nil, entra.Errorf(entra.Unavailable, "cache.fill", "entra did not answer within %s", c.timeout)
+		return nil, entra.Errorf(entra.Unavailable, "cache.fill", "entra did not answer within %s", timeout)
 	case <-c.closing:
 		return nil, shutdown()
 	}
@@ -160,7 +163,7 @@ func (c *Cache) ask(ctx context.Context, f flight) (*entry, error) {
 func (c *Cache) keep(held, e *entry) *entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed() {
+	if c.closed() || c.kept != nil && !c.kept(e.key.Identity) {
 		return e
 	}
 	if there, ok := c.entries.Peek(e.key); ok {
@@ -188,15 +191,26 @@ func (c *Cache) failed(ctx context.Context, f flight, held *entry, err *entra.Er
 	} else if passing(err.Kind) {
 		return err
 	}
-	t, _ := c.failures.Peek(f.question)
-	t = t.next(err, remaining, now)
-	c.failures.Add(f.question, t)
-	err = t.report(now)
+	err = c.remember(f, err, remaining, now).report(now)
 	if remaining > 0 && !f.challenged {
 		attrs := append(f.attrs(), slog.Int("expires_in_s", int(remaining.Seconds())))
 		c.log.LogAttrs(ctx, slog.LevelWarn, "token refresh failed", append(attrs, failureAttrs(err)...)...)
 	}
 	return err
+}
+
+// remember makes the failure part of its run, unless it was forgiven while it
+// was on its way.
+func (c *Cache) remember(f flight, err *entra.Error, remaining time.Duration, now time.Time) *trouble {
+	c.mu.Lock() // lest it be forgiven between the look and the keeping
+	defer c.mu.Unlock()
+	if f.epoch != c.epoch.Load() {
+		return (*trouble)(nil).next(err, remaining, now)
+	}
+	t, _ := c.failures.Peek(f.question)
+	t = t.next(err, remaining, now)
+	c.failures.Add(f.question, t)
+	return t
 }
 
 // panicked turns a panic of the source into an error. The log gets the type

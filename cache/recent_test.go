@@ -27,7 +27,7 @@ func TestFlightThatComesLateAsksNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHot(t)
 		before := h.cache.Stats()
-		token, _, err := h.cache.wait(t.Context(), flightOf(h.req))
+		token, _, err := h.cache.wait(t.Context(), h.cache.flightOf(h.req))
 		if err != nil || token.Access.IsZero() {
 			t.Errorf("got %v, want the token that landed", err)
 		}

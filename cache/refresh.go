@@ -85,7 +85,7 @@ func (c *Cache) warm(ctx context.Context, req entra.Request, turns chan struct{}
 		if pause > 0 && failure.Kind == before.Kind && failure.AADSTS == before.AADSTS {
 			level = slog.LevelDebug // it has been said
 		}
-		c.log.LogAttrs(ctx, level, "token not fetched ahead", append(flightOf(req).attrs(), failureAttrs(failure)...)...)
+		c.log.LogAttrs(ctx, level, "token not fetched ahead", append(c.flightOf(req).attrs(), failureAttrs(failure)...)...)
 		if failure.RetryAfter == 0 {
 			return
 		}

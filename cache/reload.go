@@ -1,6 +1,8 @@
 package cache
 
 import (
+	"time"
+
 	"tokenbroker/entra"
 )
 
@@ -9,10 +11,11 @@ import (
 
 // Retain forgets what belongs to identities that are not kept: their tokens
 // and their failures. What is being fetched for one goes to those who wait for
-// it.
+// it, and is not kept either.
 func (c *Cache) Retain(keep func(entra.IdentityID) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.kept = keep
 	for _, key := range c.entries.Keys() {
 		if keep(key.Identity) {
 			continue
@@ -22,22 +25,27 @@ func (c *Cache) Retain(keep func(entra.IdentityID) bool) {
 		}
 		c.entries.Remove(key)
 	}
-	c.forgive(func(id entra.IdentityID) bool { return !keep(id) })
-}
-
-// Forgive forgets the failures of an identity, so that a credential that was
-// mended is tried by the next caller instead of after a back-off.
-func (c *Cache) Forgive(id entra.IdentityID) {
-	c.forgive(func(other entra.IdentityID) bool { return other == id })
-}
-
-func (c *Cache) forgive(whose func(entra.IdentityID) bool) {
 	for _, q := range c.failures.Keys() {
-		if whose(q.key.Identity) {
+		if !keep(q.key.Identity) {
 			c.failures.Remove(q)
 		}
 	}
 }
+
+// Forgive forgets every failure, so that what was mended, a credential or a
+// configuration, is tried by the next caller instead of after a back-off. What
+// is being fetched was asked for before: it is not waited for by those who come
+// now, and its failure says nothing.
+func (c *Cache) Forgive() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.epoch.Add(1)
+	c.failures.Purge()
+}
+
+// SetFillTimeout changes how long the source may take for a token from now on.
+// The duration is positive.
+func (c *Cache) SetFillTimeout(d time.Duration) { c.timeout.Store(int64(d)) }
 
 // Resize changes how many tokens are held; the ones that were asked for least
 // recently go. The size is positive.

@@ -1,6 +1,9 @@
 package cache_test
 
 import (
+	"context"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,17 +43,89 @@ func TestRetainForgetsTheFailuresOfOtherIdentities(t *testing.T) {
 	})
 }
 
-func TestForgivenIdentityIsTriedAtOnce(t *testing.T) {
+func TestForgivenFailureIsTriedAtOnce(t *testing.T) {
 	source := new(fake)
 	inBubble(t, source, func(t broker) {
 		source.fails(failure(entra.Misconfigured))
-		t.wantError(askAs("mended"), entra.Misconfigured)
-		t.wantError(askAs("other"), entra.Misconfigured)
+		t.wantError(ask(xdr), entra.Misconfigured)
 		source.fails(nil)
-		t.wantError(askAs("mended"), entra.Misconfigured) // the back-off runs
-		t.Forgive("mended")
-		t.want(askAs("mended"), "t3")
-		t.wantError(askAs("other"), entra.Misconfigured)
+		t.wantError(ask(xdr), entra.Misconfigured) // the back-off runs
+		t.Forgive()
+		t.want(ask(xdr), "t2")
+	})
+}
+
+// What was asked for before, with what was wrong then, is neither waited for
+// nor remembered.
+func TestForgivenFlightSaysNothing(t *testing.T) {
+	asked := make(chan chan error)
+	next := entra.SourceFunc(func(_ context.Context, req entra.Request) (entra.Token, error) {
+		answer := make(chan error)
+		asked <- answer
+		if err := <-answer; err != nil {
+			return entra.Token{}, err
+		}
+		return entra.NewToken("good", req.Scope, time.Now().Add(time.Hour), time.Time{})
+	})
+	inBubble(t, next, func(t broker) {
+		var before, after sync.WaitGroup
+		before.Go(func() { t.wantError(ask(xdr), entra.Misconfigured) })
+		old := <-asked
+		t.Forgive()
+		old <- failure(entra.Misconfigured)
+		before.Wait()
+		after.Go(func() { t.want(ask(xdr), "good") })
+		mended := <-asked
+		mended <- nil
+		after.Wait()
+	})
+}
+
+func TestForgivenFlightIsNotWaitedFor(t *testing.T) {
+	var fetches atomic.Int32
+	next := entra.SourceFunc(func(ctx context.Context, req entra.Request) (entra.Token, error) {
+		if fetches.Add(1) == 1 {
+			<-ctx.Done() // what hangs
+			return entra.Token{}, ctx.Err()
+		}
+		return entra.NewToken("good", req.Scope, time.Now().Add(time.Hour), time.Time{})
+	})
+	inBubble(t, next, func(t broker) {
+		var before sync.WaitGroup
+		before.Go(func() { _, _ = t.Token(t.Context(), ask(xdr)) })
+		synctest.Wait()
+		t.Forgive()
+		t.wantAfter(ask(xdr), "good", 0)
+		before.Wait()
+	})
+}
+
+func TestTokenOfAnIdentityThatWentWhileItWasFetchedIsNotKept(t *testing.T) {
+	asked, answer := make(chan bool), make(chan bool)
+	next := entra.SourceFunc(func(_ context.Context, req entra.Request) (entra.Token, error) {
+		asked <- true
+		<-answer
+		return entra.NewToken("late", req.Scope, time.Now().Add(time.Hour), time.Time{})
+	})
+	inBubble(t, next, func(t broker) {
+		var waiter sync.WaitGroup
+		waiter.Go(func() { t.want(askAs("goes"), "late") })
+		<-asked
+		t.Retain(func(id entra.IdentityID) bool { return id != "goes" })
+		answer <- true
+		waiter.Wait()
+		if got := t.Stats().Entries; got != 0 {
+			t.Errorf("%d tokens are held, want none", got)
+		}
+	})
+}
+
+func TestFillTimeoutCanChange(t *testing.T) {
+	source := new(fake)
+	inBubble(t, source, func(t broker) {
+		source.hang()
+		t.SetFillTimeout(3 * time.Second)
+		t.wantErrorAfter(ask(xdr), entra.Unavailable, 2940*time.Millisecond) // the source ends a fiftieth earlier
 	})
 }
 

@@ -38,7 +38,7 @@ func (a *app) readAgain(changed ...string) {
 	for _, f := range a.files {
 		concerned := len(changed) == 0 || slices.ContainsFunc(f.paths, func(path string) bool { return slices.Contains(changed, path) })
 		if concerned && f.reload() && f.identity != "" {
-			a.cache.Forgive(f.identity)
+			a.cache.Forgive()
 		}
 	}
 }
@@ -149,7 +149,7 @@ func (a *app) openVaulted(id entra.IdentityID, c *config.Credential) (broker.Cre
 }
 
 // vaultReader makes the source of the identity that reads a vault.
-func (a *app) vaultReader(id entra.IdentityID, c *config.VaultCredential) (entra.Source, error) {
+func (a *app) vaultReader(id entra.IdentityID, c *config.InnerCredential) (entra.Source, error) {
 	if c.Kind == config.ManagedIdentity {
 		return a.managed("", c.ClientID, c.ObjectID, c.ResourceID)
 	}

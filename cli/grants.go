@@ -32,20 +32,20 @@ func (a *app) grants() []grant {
 	for _, caller := range a.callers() {
 		who := guard.Principal{Name: caller.Name}
 		visible := a.policy.Table(who)
-		listed := map[entra.Scope]bool{}
+		listed := map[[2]string]bool{} // identity and scope
 		for _, r := range visible.Routes() {
 			identity, _ := visible.Identity(r.Identity) // a route in sight has its identity there
 			for _, scope := range r.Scopes() {
 				g := a.grant(caller, visible, identity, scope)
 				g.Route = r.Name
 				a.count(&g, who, visible, r)
-				listed[scope] = true
+				listed[[2]string{identity.Name, string(scope)}] = true
 				all = append(all, g)
 			}
 		}
 		for _, scope := range caller.Scopes {
 			for _, identity := range visible.Identities() {
-				if g := a.grant(caller, visible, identity, scope); !listed[scope] && g.HandedOut {
+				if g := a.grant(caller, visible, identity, scope); !listed[[2]string{identity.Name, string(scope)}] && g.HandedOut {
 					all = append(all, g)
 				}
 			}

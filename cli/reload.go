@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"tokenbroker/config"
 	"tokenbroker/server"
@@ -21,6 +22,7 @@ type reloader struct {
 	sys     System
 	file    string // the configuration; empty: from the environment alone
 	hangUps chan os.Signal
+	again   *time.Timer // when to look at the configuration again, though nothing tells of a change
 	watcher *config.Watcher
 
 	service *service
@@ -28,6 +30,7 @@ type reloader struct {
 
 	mu      sync.Mutex             // one change at a time; guards watched
 	watched []string               // the files
+	taking  os.FileInfo            // the configuration file as it was last read; nil: there is none
 	refusal atomic.Pointer[string] // why the configuration is not in force as it is now; nil: it is
 
 	taken, refused atomic.Uint64
@@ -35,13 +38,17 @@ type reloader struct {
 
 // newReloader begins to note changes, so that none is missed before [reloader.run].
 func newReloader(sys System, file string) *reloader {
-	r := &reloader{sys: sys, file: file, hangUps: make(chan os.Signal, 1), watcher: config.NewWatcher()}
+	r := &reloader{sys: sys, file: file, hangUps: make(chan os.Signal, 1), again: time.NewTimer(never), watcher: config.NewWatcher()}
+	r.taking, _ = os.Stat(file)
 	signal.Notify(r.hangUps, syscall.SIGHUP)
 	r.watcher.Watch(file)
 	return r
 }
 
-func (r *reloader) close() { signal.Stop(r.hangUps) }
+func (r *reloader) close() {
+	signal.Stop(r.hangUps)
+	r.again.Stop()
+}
 
 // run follows changes and SIGHUP until ctx ends.
 func (r *reloader) run(ctx context.Context) {
@@ -57,6 +64,8 @@ func (r *reloader) run(ctx context.Context) {
 			return
 		case <-r.hangUps:
 			r.hangUp(ctx)
+		case <-r.again.C:
+			r.changed(ctx, []string{r.file})
 		}
 	}
 }
@@ -109,21 +118,44 @@ func (r *reloader) changed(ctx context.Context, paths []string) {
 	defer r.mu.Unlock()
 	a := r.service.current()
 	a.readAgain(paths...)
-	if r.refusal.Load() != nil || slices.Contains(paths, r.file) || slices.Contains(paths, a.cfg.CAFile) {
+	switch {
+	case r.refusal.Load() == nil && !slices.Contains(paths, r.file) && !slices.Contains(paths, a.cfg.CAFile):
+	case r.beingWritten():
+		r.again.Reset(settled)
+	default:
 		r.reload(ctx)
 	}
+}
+
+const (
+	settled = 2 * time.Second // for so long nobody has written to a file that is whole
+	retry   = 5 * time.Second // between two looks at a configuration that was refused
+	never   = 1 << 62         // nanoseconds, 146 years
+)
+
+// beingWritten reports whether somebody writes to the configuration file in
+// place. Of such a file the first half may be valid, and allow more than the
+// whole: it is not read before it has been left alone for a while. One that was
+// renamed over, or that a kubelet swapped, is another file, and whole.
+func (r *reloader) beingWritten() bool {
+	now, err := os.Stat(r.file)
+	return err == nil && r.taking != nil && os.SameFile(now, r.taking) && time.Since(now.ModTime()) < settled && !now.ModTime().Equal(r.taking.ModTime())
 }
 
 // reload puts the configuration as it is now in force, unless there is
 // something wrong with it.
 func (r *reloader) reload(ctx context.Context) {
 	before := r.service.current()
-	cfg, err := readConfig(r.sys, before.catalogue, r.file)
+	r.taking, _ = os.Stat(r.file)
+	cfg, err := readConfig(r.sys, config.Options{Catalogue: before.catalogue, File: r.file, Again: true})
 	for r.watch(cfg) { // what it names may have changed since it was looked at
-		cfg, err = readConfig(r.sys, before.catalogue, r.file)
+		cfg, err = readConfig(r.sys, config.Options{Catalogue: before.catalogue, File: r.file, Again: true})
 	}
 	var waiting []string
 	var next *app
+	if err == nil && asksProof(before.cfg) && !asksProof(cfg) {
+		err = wrongUsage("callers: needed no more to prove who they are; what opens the door takes a restart")
+	}
 	if err == nil {
 		waiting = keepUntilRestart(before.cfg, cfg)
 		next, err = build(cfg, surroundings{catalogue: before.catalogue, logger: before.logger, before: before})
@@ -134,6 +166,7 @@ func (r *reloader) reload(ctx context.Context) {
 		if last := r.refusal.Swap(&text); last == nil || *last != text {
 			before.logger.Error("configuration refused, that of before stays in force", "faults", r.faults())
 		}
+		r.again.Reset(retry)
 		return
 	}
 	r.refusal.Store(nil)
@@ -150,6 +183,11 @@ func (r *reloader) reload(ctx context.Context) {
 	next.logWarnings()
 	next.logger.Info("configuration taken")
 }
+
+// asksProof reports whether callers have to prove who they are. A listener that
+// needs no such proof is one of a file mode or an address that a running broker
+// does not change.
+func asksProof(cfg *config.Config) bool { return cfg.CallerKeyFile != "" || len(cfg.Callers) > 0 }
 
 // logWarnings says what the operator should know of the configuration.
 func (a *app) logWarnings() {
@@ -176,7 +214,7 @@ func (r *reloader) counters() []server.Counter {
 		return nil
 	}
 	return []server.Counter{
-		{Name: "config_reloads_total", Help: "Changed configurations that were put in force.", Value: func() float64 { return float64(r.taken.Load()) }},
-		{Name: "config_refusals_total", Help: "Changed configurations that were refused; that of before stayed in force.", Value: func() float64 { return float64(r.refused.Load()) }},
+		{Name: "config_reloads_total", Help: "Configurations that were put in force after the first.", Value: func() float64 { return float64(r.taken.Load()) }},
+		{Name: "config_refusals_total", Help: "Looks at a configuration that was refused; that of before stayed in force.", Value: func() float64 { return float64(r.refused.Load()) }},
 	}
 }

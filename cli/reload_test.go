@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"tokenbroker/config"
 	defenderemu "tokenbroker/emulator/defender"
 	entraemu "tokenbroker/emulator/entra"
 	"tokenbroker/entra"
@@ -316,7 +317,7 @@ func TestReloadsLeaveNothingBehind(t *testing.T) {
 	}
 	turn := func(n int) {
 		before := b.service.current()
-		cfg, err := readConfig(System{}, before.catalogue, configs[n%2])
+		cfg, err := readConfig(System{}, config.Options{Catalogue: before.catalogue, File: configs[n%2]})
 		must(t, err)
 		next, err := build(cfg, surroundings{catalogue: before.catalogue, logger: before.logger, before: before})
 		must(t, err)

@@ -25,7 +25,6 @@ type service struct {
 	mu      sync.Mutex // guards what follows, and is held while flows and tokens are made to fit it
 	inForce *app
 	live    []*app // in the order in which they came into force
-	flows   broker.Flows
 }
 
 // door is a listener for callers. It stays that of the start.
@@ -120,6 +119,7 @@ func (s *service) adopt(ctx context.Context, a *app) error {
 	s.mu.Lock()
 	s.inForce, s.live = a, append(s.live, a)
 	s.fit()
+	a.cache.Forgive() // what failed before may be what was mended
 	s.mu.Unlock()
 	a.warm(warming)
 	return s.srv.Swap(server.Generation{
@@ -172,13 +172,8 @@ func (s *service) fit() {
 		maps.Copy(flows, a.flows)
 	}
 	s.inForce.mux.Replace(flows)
-	for id := range flows {
-		if s.flows[id] == nil { // what failed for want of a flow, behind the last request of before, must not fail now
-			s.inForce.cache.Forgive(id)
-		}
-	}
-	s.flows = flows
 	s.inForce.cache.Resize(s.inForce.cfg.Cache.Size)
+	s.inForce.cache.SetFillTimeout(s.inForce.cfg.Limits.EntraTimeout)
 	s.inForce.cache.Retain(func(id entra.IdentityID) bool { return flows[id] != nil })
 }
 

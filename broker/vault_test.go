@@ -13,72 +13,12 @@ import (
 	"time"
 
 	"tokenbroker/broker"
-	"tokenbroker/cache"
 	entraemu "tokenbroker/emulator/entra"
 	vaultemu "tokenbroker/emulator/vault"
 	"tokenbroker/entra"
 )
 
-// Of each kind of credential, and of a vault one reading and one signature.
-
-func TestColdCallersMakeOneExchange(t *testing.T) {
-	path := secretFile(t, secret)
-	for name, tc := range map[string]struct {
-		source func(a *azure) entra.Source
-		served map[vaultemu.Operation]int
-		tokens int // that Entra gives, the vault's among them
-	}{
-		"secret": {func(a *azure) entra.Source { return a.confidential(a.t) }, nil, 1},
-		"certificate": {func(a *azure) entra.Source {
-			own := newIdentity(a.t, 0, time.Hour)
-			a.trust(a.t, own)
-			writeFile(a.t, path, own.certPEM()+own.keyPEM())
-			file, err := broker.OpenCertificate(broker.CertificateConfig{File: path}, slog.New(slog.DiscardHandler))
-			if err != nil {
-				a.t.Fatal(err)
-			}
-			return a.certified(a.t, file)
-		}, nil, 1},
-		"workload identity": {func(a *azure) entra.Source {
-			writeFile(a.t, path, projected(a.t, subject, "", time.Hour))
-			return a.federated(a.t, path)
-		}, nil, 1},
-		"managed identity": {func(a *azure) entra.Source {
-			return a.managed(a.t, broker.ManagedIdentityConfig{Tenant: tenant})
-		}, nil, 1},
-		"secret in a vault": {func(a *azure) entra.Source {
-			a.store(a.t, secret)
-			return a.secretIn(a.t, a.open(a.t, vaultHost, nil), new(syncBuffer))
-		}, map[vaultemu.Operation]int{vaultemu.GetSecret: 1}, 2},
-		"certificate in a vault": {func(a *azure) entra.Source {
-			a.trust(a.t, a.install(a.t, 0))
-			return a.certificateIn(a.t, a.open(a.t, vaultHost, nil), false, new(syncBuffer))
-		}, map[vaultemu.Operation]int{vaultemu.GetCertificate: 1, vaultemu.Sign: 1}, 2},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				a := newAzure(t, machine, reader)
-				c, err := cache.New(tc.source(a), cache.Config{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer c.Close(t.Context())
-				everyone(t, c, 256, func(int) entra.Request { return ask() })
-				if got := a.entra.Stats().Issued; got != tc.tokens {
-					t.Errorf("%d tokens, want %d", got, tc.tokens)
-				}
-				for _, operation := range []vaultemu.Operation{vaultemu.GetSecret, vaultemu.GetCertificate, vaultemu.Sign} {
-					if got := a.vault.Stats().Served[operation]; got != tc.served[operation] {
-						t.Errorf("the vault did %s %d times, want %d", operation, got, tc.served[operation])
-					}
-				}
-			})
-		})
-	}
-}
-
 // Exchanges for several tokens at once share what they read.
-
 func TestExchangesShareAReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAzure(t, machine, reader)
@@ -133,6 +73,8 @@ func TestTokenForTheVaultIsRenewed(t *testing.T) {
 	})
 }
 
+// The certificate goes along alone: its issuers stand in a secret, with the
+// key, which is never read.
 func TestCertificateOfAVaultIsSentWhereAskedFor(t *testing.T) {
 	for _, send := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -176,8 +118,6 @@ func TestCertificateOfAVaultIsSentWhereAskedFor(t *testing.T) {
 	}
 }
 
-// While the vault is away the last secret goes on, and a certificate's tokens.
-
 func TestCallerThatLeavesCancelsTheVault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAzure(t, machine, reader)
@@ -192,7 +132,6 @@ func TestCallerThatLeavesCancelsTheVault(t *testing.T) {
 }
 
 // Who waits for another's reading is not held to that other's patience.
-
 func TestReadingOutlivesWhoBeganIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAzure(t, machine, reader)

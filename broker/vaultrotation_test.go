@@ -6,7 +6,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"tokenbroker/cache"
 	entraemu "tokenbroker/emulator/entra"
 	vaultemu "tokenbroker/emulator/vault"
 	"tokenbroker/entra"
@@ -96,10 +95,7 @@ func TestNewVersionOfACertificateIsUsed(t *testing.T) {
 	})
 }
 
-// The certificate goes along alone: its issuers stand in a secret, with the
-
-// key, which is never read.
-
+// While the vault is away the last secret goes on.
 func TestVaultThatIsAwayIsDoneWithout(t *testing.T) {
 	for name, faults := range map[string]vaultemu.Faults{
 		"hanging": {Hang: true}, "throttling": {Status: 429, RetryAfterS: 60}, "broken": {Status: 503},
@@ -159,34 +155,3 @@ func TestVaultThatIsAwayIsDoneWithout(t *testing.T) {
 		})
 	}
 }
-
-func TestTokensOfACertificateOutliveTheVault(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a := newAzure(t, machine, reader)
-		a.trust(t, a.install(t, 0))
-		c, err := cache.New(a.certificateIn(t, a.open(t, vaultHost, nil), false, new(syncBuffer)), cache.Config{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close(t.Context())
-		if _, err := c.Token(t.Context(), ask()); err != nil {
-			t.Fatal(err)
-		}
-		a.network.SetDown(vaultHost, true)
-		time.Sleep(58 * time.Minute)
-		if _, err := c.Token(t.Context(), ask()); err != nil {
-			t.Errorf("in the token's last minutes: %v", err)
-		}
-		time.Sleep(time.Hour)
-		_, err = c.Token(t.Context(), ask())
-		wantError(t, err, entra.Unavailable, "key defender of vault contoso.vault.azure.net: contoso.vault.azure.net cannot be reached")
-	})
-}
-
-// Each ends within half of the time of an exchange.
-
-// What a vault of strangers may answer with.
-
-// An emulator's vault need not stand below the real ones' host; it still gets
-
-// no token but one for vaults.

@@ -126,14 +126,20 @@ type running struct {
 // stands for the world's directory.
 func (w *world) broker(flow, settings string) *running {
 	w.t.Helper()
-	file := w.write("tokenbroker.yaml", strings.ReplaceAll(`
-ca_file: 'DIR/ca.pem'
+	return w.start(`
 log: {level: debug}
 identities:
   default:
     tenant: 22222222-2222-2222-2222-222222222222
     client_id: 11111111-1111-1111-1111-111111111111
-    credential: `+flows[flow]+"\n"+settings, "DIR", w.dir))
+    credential: ` + flows[flow] + "\n" + settings)
+}
+
+// start starts a broker with settings, those of the world's certificates left
+// out.
+func (w *world) start(settings string) *running {
+	w.t.Helper()
+	file := w.write("tokenbroker.yaml", strings.ReplaceAll("ca_file: 'DIR/ca.pem'\n"+settings, "DIR", w.dir))
 	cfg, err := config.Load(config.Options{Catalogue: catalogue(w.t), File: file})
 	must(w.t, err)
 	logs := new(logBuffer)

@@ -244,6 +244,10 @@ func TestWarningsOfCallers(t *testing.T) {
 		},
 		{"scope of an unrestricted route", several + a + "[hunting], scopes: [" + xdr + "]}]", nil},
 		{
+			"tokens.scopes by another name of the resource", restricted + a + "[hunting, graph]}]\ntokens: {scopes: [00000003-0000-0000-c000-000000000000/.default]}",
+			[]string{"tokens.scopes[0]: the token opens more than routes.graph lets through; it is handed out to: a"},
+		},
+		{
 			"tokens.scopes for nobody", several + "callers: [{name: a, key_file: /a, routes: [hunting]}, {name: b, key_file: /b, routes: [graph], access: read-only}]\ntokens: {scopes: [" + graph + "]}",
 			[]string{"tokens.scopes[0] has no effect: no caller of full access has a route that uses it; callers have scopes of their own"},
 		},
@@ -272,8 +276,9 @@ identities:
   b: {tenant: b.example, client_id: `+client+`, credential: {kind: secret, file: /secret}}
   c: {tenant: c.example, client_id: `+client+`, credential: {kind: certificate, file: /c.pem, key_file: /c.key, password_file: /password}}
   d: {tenant: d.example, client_id: `+client+`, credential: {kind: workload-identity, token_file: token}}
+  e: {tenant: e.example, client_id: `+client+`, credential: {kind: key-vault-secret, vault: "https://v.vault.azure.net", name: s, credential: {kind: workload-identity, token_file: vault-token}}}
 `).Files()
-	want := []string{"/a", "/c.key", "/c.pem", "/keys", "/password", "/roots", "/secret", "token"}
+	want := []string{"/a", "/c.key", "/c.pem", "/keys", "/password", "/roots", "/secret", "token", "vault-token"}
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Error(diff)
 	}

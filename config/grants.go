@@ -76,7 +76,7 @@ func (l *loader) checkReach(c *Caller, path string) {
 		l.checkRouteReach(view, element(join(path, "routes"), i), name)
 	}
 	for i, scope := range c.Scopes {
-		if len(c.Identities) == 0 && view.DefaultIdentity() == "" && !slices.ContainsFunc(view.Routes(), uses(scope)) {
+		if len(c.Identities) == 0 && view.DefaultIdentity() == "" && !slices.ContainsFunc(view.Routes(), l.uses(scope)) {
 			l.faults.add(element(join(path, "scopes"), i), "no route of the caller uses it, and no identity is the default; say in identities whose tokens it may have")
 		}
 	}
@@ -139,7 +139,11 @@ func identityNames(table *route.Table) string {
 	return strings.Join(names, ", ")
 }
 
-// uses picks the routes whose calls can need a token of the scope.
-func uses(scope entra.Scope) func(*route.Route) bool {
-	return func(r *route.Route) bool { return slices.Contains(r.Scopes(), scope) }
+// uses picks the routes whose calls can need a token of the scope, under
+// whichever of its resource application's names.
+func (l *loader) uses(scope entra.Scope) func(*route.Route) bool {
+	names := append(l.opts.Catalogue.Aliases(scope), scope)
+	return func(r *route.Route) bool {
+		return slices.ContainsFunc(r.Scopes(), func(own entra.Scope) bool { return slices.Contains(names, own) })
+	}
 }

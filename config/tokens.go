@@ -55,7 +55,7 @@ func (l *loader) checkLifted(at string, scope entra.Scope) {
 	for i := range l.cfg.Callers {
 		if c := &l.cfg.Callers[i]; c.Access == route.Full {
 			for _, r := range l.view(c).Routes() {
-				if uses(scope)(r) {
+				if l.uses(scope)(r) {
 					holders[r.Name] = append(holders[r.Name], c.Name)
 				}
 			}

@@ -34,6 +34,28 @@ func (c *Catalogue) SameResource(a, b entra.Scope) bool {
 		slices.ContainsFunc(apis(), func(api API) bool { return c.Opens(one, api) && c.Opens(other, api) })
 }
 
+// Aliases lists the .default scopes of a resource application under its other
+// names than the one that a .default scope has for it. Of other scopes, and of
+// resources that the catalogue does not know, there are none.
+func (c *Catalogue) Aliases(scope entra.Scope) []entra.Scope {
+	var all []entra.Scope
+	for _, api := range apis() {
+		if own := scope.Audience(); string(scope) != own+"/.default" || !c.Opens(entra.Audience{own}, api) {
+			continue
+		}
+		for _, name := range aliases(api) {
+			all = append(all, entra.Scope(name+"/.default"))
+		}
+		for i := range c.hosts {
+			if other := c.hosts[i].Scope(api); other != "" {
+				all = append(all, other)
+			}
+		}
+	}
+	slices.Sort(all)
+	return slices.DeleteFunc(slices.Compact(all), func(other entra.Scope) bool { return other == scope })
+}
+
 // Opens reports whether a token with these audiences is for the API, in any
 // cloud and under any of the names of its resource application.
 func (c *Catalogue) Opens(audience entra.Audience, api API) bool {

@@ -1,6 +1,7 @@
 package defender_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -203,6 +204,27 @@ func TestSameResource(t *testing.T) {
 		c := load(t)
 		if got := c.SameResource(tt.a, tt.b); got != tt.want || c.SameResource(tt.b, tt.a) != got {
 			t.Errorf("%s and %s: got %v, want %v, either way round", tt.a, tt.b, got, tt.want)
+		}
+	}
+}
+
+func TestAliases(t *testing.T) {
+	c := load(t)
+	want := []entra.Scope{
+		"8ee8fdad-f234-4243-8f3b-15c294843740/.default", "https://api-gcc.security.microsoft.us/.default",
+		"https://api-gov.security.microsoft.us/.default", "https://security.microsoft.com/mtp/.default",
+	}
+	if diff := cmp.Diff(want, c.Aliases(xdr)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, alias := range c.Aliases(mde) {
+		if !c.SameResource(alias, mde) || !slices.Contains(c.Aliases(alias), mde) || slices.Contains(c.Aliases(alias), alias) {
+			t.Errorf("%s: want it to have %s for another name, and not itself", alias, mde)
+		}
+	}
+	for _, scope := range []entra.Scope{"", "https://other.example/.default", "https://api.security.microsoft.com/Incident.Read", mde + " " + xdr} {
+		if got := c.Aliases(scope); got != nil {
+			t.Errorf("%q: got %s, want none", scope, got)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -25,6 +26,7 @@ const (
 	maxRetryAfter = time.Hour // the longest wait that a refusal can ask for
 	maxCode       = 40        // bytes; RFC 6749's longest error has 25
 	maxAADSTS     = 1e9
+	maxClaims     = 4 << 10 // bytes of a claims challenge; real ones have some hundred
 )
 
 // classify turns a failure of MSAL into ours. Nothing of the original is kept
@@ -106,6 +108,7 @@ func (x *exchange) refused(resp *http.Response) *entra.Error {
 	if e.CorrelationID == "" {
 		e.CorrelationID = x.id
 	}
+	e.Claims = said.claims
 	e.RetryAfter = retryAfter(resp.Header.Get("Retry-After"))
 	return e
 }
@@ -132,7 +135,7 @@ func (x *exchange) verdict(status int, said refusal) (entra.Kind, string) {
 	switch {
 	case said.code == "temporarily_unavailable", said.code == "server_error":
 		return entra.Unavailable, "{authority} fails (" + said.code + ")"
-	case said.claims, said.code == "interaction_required", said.code == "login_required", said.code == "invalid_grant":
+	case said.challenged, said.code == "interaction_required", said.code == "login_required", said.code == "invalid_grant":
 		return entra.Challenged, what + said.code
 	case said.number != 0:
 		return entra.Misconfigured, what + said.code + fmt.Sprintf(": see https://{authority}/error?code=%d", said.number)
@@ -145,7 +148,8 @@ type refusal struct {
 	code          string // the error; empty: the body has none
 	number        int    // the AADSTS number; zero: none
 	correlationID string
-	claims        bool // it comes with a claims challenge
+	challenged    bool   // it comes with a claims challenge
+	claims        string // of that; empty: none that can be handed on
 }
 
 // readRefusal reads the body of an answer that is no token.
@@ -155,7 +159,7 @@ func readRefusal(body io.Reader) refusal {
 }
 
 // vet takes from a body what cannot carry anything else: an error of lower
-// case letters and underscores, a number, a GUID.
+// case letters and underscores, a number, a GUID; and the claims of a challenge.
 func vet(body []byte) refusal {
 	var said struct {
 		Error       string `json:"error"`
@@ -166,7 +170,7 @@ func vet(body []byte) refusal {
 	}
 	// What has another type than it should is left out, and that is all.
 	_ = json.Unmarshal(body, &said)
-	r := refusal{claims: said.Claims != ""}
+	r := refusal{challenged: said.Claims != "", claims: vetClaims(said.Claims)}
 	if isCode(said.Error) {
 		r.code = said.Error
 	}
@@ -183,6 +187,17 @@ func vet(body []byte) refusal {
 		r.number = 0
 	}
 	return r
+}
+
+// vetClaims lets the claims of a challenge through: a JSON object of bearable
+// size (OpenID Connect Core §5.5), which a user's sign-in is asked for as it is.
+func vetClaims(s string) string {
+	var object map[string]json.RawMessage
+	var vetted bytes.Buffer
+	if len(s) > maxClaims || json.Unmarshal([]byte(s), &object) != nil || len(object) == 0 || json.Compact(&vetted, []byte(s)) != nil {
+		return ""
+	}
+	return vetted.String()
 }
 
 func isCode(s string) bool {

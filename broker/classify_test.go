@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -168,6 +169,24 @@ func TestAnswerThatIsNoTokenShowsNothing(t *testing.T) {
 	}
 }
 
+func TestClaimsOfAChallengeAreHandedOn(t *testing.T) {
+	const claims = `{"access_token":{"acrs":{"essential":true,"value":"c1"}}}`
+	for said, want := range map[string]string{
+		claims: claims,
+		"{\n \"id_token\": {\"a\": null},\r\n \"access_token\": {} }": `{"id_token":{"a":null},"access_token":{}}`,
+		"": "", "{}": "", "null": "", "[1]": "", `"x"`: "", "x": "", claims + "x": "",
+		`{"access_token":"` + strings.Repeat("x", 4<<10) + `"}`: "",
+	} {
+		body, err := json.Marshal(map[string]string{"error": "interaction_required", "claims": said})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e := broker.ClassifyBody(400, string(body)); e.Claims != want || e.Kind != entra.Challenged {
+			t.Errorf("claims %.80q: got %v, %q, want %q", said, e.Kind, e.Claims, want)
+		}
+	}
+}
+
 func FuzzClassifyBody(f *testing.F) {
 	f.Add(401, `{"error":"invalid_client","error_description":"AADSTS7000215: x","error_codes":[7000215],"correlation_id":"`+correlation+`"}`)
 	f.Add(400, `{"error":"interaction_required","claims":"{}","suberror":"basic_action"}`)
@@ -188,6 +207,9 @@ func FuzzClassifyBody(f *testing.F) {
 		}
 		if e.AADSTS < 0 || e.AADSTS > 1e9 || len(e.Code) > 40 || !entra.IsGUID(e.CorrelationID) {
 			t.Errorf("got code %q, AADSTS %d, correlation id %q", e.Code, e.AADSTS, e.CorrelationID)
+		}
+		if e.Claims != "" && (len(e.Claims) > 4<<10 || !json.Valid([]byte(e.Claims)) || strings.ContainsAny(e.Claims, "\r\n")) {
+			t.Errorf("got claims %q", e.Claims)
 		}
 		for _, c := range e.Code {
 			if c != '_' && (c < 'a' || c > 'z') {

@@ -2,6 +2,9 @@ package broker
 
 import (
 	"context"
+	"time"
+
+	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/confidential"
 
 	"tokenbroker/entra"
 )
@@ -22,26 +25,28 @@ func NewConfidential(app App, credential Credential) (*Confidential, error) {
 	return &Confidential{app, credential}, nil
 }
 
-// Token gets a new token from the authority, in the time of the app's client.
-// Where Entra refuses a credential of which there is a newer version by now, it
-// gets the token with that.
+// Token gets a new token from the authority.
 func (c *Confidential) Token(ctx context.Context, req entra.Request) (entra.Token, error) {
-	if c.app.HTTP.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.app.HTTP.Timeout)
-		defer cancel()
+	return c.app.prove(ctx, c.credential, func(ctx context.Context, p *proof) (entra.Token, error) { return c.acquire(ctx, &req, p) })
+}
+
+// acquire trades the app's credential for a token.
+func (c *Confidential) acquire(ctx context.Context, req *entra.Request, p *proof) (entra.Token, error) {
+	x := c.app.exchange(ctx, req, p)
+	if err := x.validate(req); err != nil {
+		return entra.Token{}, err
 	}
-	held, err := c.credential.proof(ctx)
+	client, err := c.app.msal(&x, p)
 	if err != nil {
 		return entra.Token{}, err
 	}
-	tok, err := c.app.acquire(ctx, &req, &held)
-	if held.renew == nil || !refusesKey(err) {
-		return tok, err
+	var options []confidential.AcquireByCredentialOption
+	if req.Claims != "" {
+		options = append(options, confidential.WithClaims(req.Claims))
 	}
-	newer, failed := held.renew(ctx)
-	if failed != nil || newer.version == held.version {
-		return tok, err
+	result, err := client.AcquireTokenByCredential(x.in(ctx), x.scope.Names(), options...)
+	if err != nil {
+		return entra.Token{}, x.classify(ctx, err)
 	}
-	return c.app.acquire(ctx, &req, &newer)
+	return x.token(&result, time.Time{})
 }

@@ -39,43 +39,52 @@ func (a *App) validate() error {
 	return nil
 }
 
-// acquire trades the app's credential for a token.
-//
-// Each exchange has an MSAL client of its own, since ours is the only memory:
-// a client keeps every token it ever saw, without a bound, and answers from it
-// what is meant to be asked anew. It costs 2 µs, and no request: see
-// [pinned.discovery].
-func (a *App) acquire(ctx context.Context, req *entra.Request, p *proof) (entra.Token, error) {
-	x := exchange{
+// prove asks with the app's credential, in the time of the app's client. Where
+// Entra refuses a credential of which there is a newer version by now, it asks
+// once more with that.
+func (a *App) prove(ctx context.Context, credential Credential, ask func(context.Context, *proof) (entra.Token, error)) (entra.Token, error) {
+	if a.HTTP.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, a.HTTP.Timeout)
+		defer cancel()
+	}
+	held, err := credential.proof(ctx)
+	if err != nil {
+		return entra.Token{}, err
+	}
+	tok, err := ask(ctx, &held)
+	if held.renew == nil || !refusesKey(err) {
+		return tok, err
+	}
+	newer, failed := held.renew(ctx)
+	if failed != nil || newer.version == held.version {
+		return tok, err
+	}
+	return ask(ctx, &newer)
+}
+
+// exchange is what is asked for with the app's credential.
+func (a *App) exchange(ctx context.Context, req *entra.Request, p *proof) exchange {
+	return exchange{
 		id: requestID(ctx), authority: a.Authority, tenant: cmp.Or(req.Tenant, a.Tenant),
 		client: a.ClientID, scope: req.Scope, credential: p.name, unknown: p.unknown,
 	}
-	if err := x.validate(req); err != nil {
-		return entra.Token{}, err
-	}
+}
+
+// msal makes MSAL's client for one exchange.
+//
+// Each exchange has one of its own, since ours is the only memory: a client
+// keeps every token it ever saw, without a bound, and answers from it what is
+// meant to be asked anew. It costs 2 µs, and no request: see [pinned.discovery].
+func (a *App) msal(x *exchange, p *proof) (confidential.Client, error) {
 	client, err := confidential.New(x.authority.Tenant(x.tenant), x.client, p.credential, append(p.options,
 		confidential.WithHTTPClient(a.HTTP),
 		confidential.WithInstanceDiscovery(false),
 		confidential.WithAzureRegion("DisableMsalForceRegion"))...) // beats MSAL_FORCE_REGION
 	if err != nil {
-		return entra.Token{}, x.errorf(entra.Internal, "MSAL makes no client of app {client} at {authority}")
+		return confidential.Client{}, x.errorf(entra.Internal, "MSAL makes no client of app {client} at {authority}")
 	}
-	var options []confidential.AcquireByCredentialOption
-	if req.Claims != "" {
-		options = append(options, confidential.WithClaims(req.Claims))
-	}
-	result, err := client.AcquireTokenByCredential(x.in(ctx), x.scope.Names(), options...)
-	if err != nil {
-		return entra.Token{}, x.classify(ctx, err)
-	}
-	tok, err := entra.NewToken(result.AccessToken, x.scope, result.ExpiresOn, result.Metadata.RefreshOn)
-	if err == nil && !tok.ValidFor(time.Now(), 0) {
-		err = x.errorf(entra.Unavailable, "{authority} answered with a token that has expired already: is the clock of this machine right?")
-	}
-	if err != nil {
-		return entra.Token{}, err
-	}
-	return tok, nil
+	return client, nil
 }
 
 // exchange is one question to an authority. It passes MSAL in the context, so
@@ -99,6 +108,19 @@ func (x exchange) in(ctx context.Context) context.Context {
 func exchangeOf(ctx context.Context) (exchange, bool) {
 	x, ok := ctx.Value(exchangeKey{}).(exchange)
 	return x, ok
+}
+
+// token is what MSAL brought, until the end of its life or of what it was made
+// from; a zero end is none.
+func (x *exchange) token(result *confidential.AuthResult, end time.Time) (entra.Token, error) {
+	if !time.Now().Before(result.ExpiresOn) {
+		return entra.Token{}, x.errorf(entra.Unavailable, "{authority} answered with a token that has expired already: is the clock of this machine right?")
+	}
+	expires, refresh := result.ExpiresOn, result.Metadata.RefreshOn
+	if !end.IsZero() && end.Before(expires) {
+		expires, refresh = end, end // another one would end then too
+	}
+	return entra.NewToken(result.AccessToken, x.scope, expires, refresh)
 }
 
 // validate refuses what would be sent to the wrong place, answered for the

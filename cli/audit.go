@@ -16,21 +16,23 @@ import (
 // stands for none: then they go to the log.
 type auditFile struct {
 	path    string
+	read    []string // files that the broker reads: none may get records
 	logger  *slog.Logger
 	file    *os.File
 	records *logWriter
 }
 
-// openAudit opens the file that the configuration names.
-func openAudit(cfg config.Audit, logger *slog.Logger) (*auditFile, error) {
+// openAudit opens the file that the configuration names. It is none of those
+// that the broker reads, by whatever link.
+func openAudit(cfg config.Audit, logger *slog.Logger, read ...string) (*auditFile, error) {
 	if cfg.File == "" {
 		return nil, nil
 	}
-	file, err := openRecords(cfg.File)
+	file, err := openRecords(cfg.File, read)
 	if err != nil {
 		return nil, atPath("audit.file", err)
 	}
-	a := &auditFile{path: cfg.File, logger: logger, file: file}
+	a := &auditFile{path: cfg.File, read: read, logger: logger, file: file}
 	a.records = startLogWriter(&pieces{to: file, torn: endsTorn(file), mark: markLost, fails: func(err error) {
 		a.logger.Error("audit records are lost", "file", a.path, "err", withoutPath(err))
 	}})
@@ -61,7 +63,7 @@ func (a *auditFile) Reopen() {
 		return
 	}
 	before := a.file
-	next, err := openRecords(a.path)
+	next, err := openRecords(a.path, a.read)
 	if err == nil && !a.records.Turn(next, func() bool {
 		a.close(before)
 		return endsTorn(next)
@@ -92,14 +94,23 @@ func (a *auditFile) close(file *os.File) {
 }
 
 // openRecords opens a file to append to. A named pipe that nobody reads is
-// refused, rather than waited for.
-func openRecords(path string) (*os.File, error) {
+// refused, rather than waited for, and so is a file that the broker reads.
+func openRecords(path string, read []string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK, 0o640) //nolint:gosec // the group may read: it is whoever collects the records
 	switch {
 	case errors.Is(err, syscall.ENXIO):
 		return nil, wrongUsage("%s: a pipe that nobody reads, or a socket; want a file", path)
 	case err != nil:
 		return nil, wrongUsage("%s: %w", path, withoutPath(err))
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, errors.Join(wrongUsage("%s: %w", path, withoutPath(err)), file.Close())
+	}
+	for _, name := range read {
+		if other, err := os.Stat(name); err == nil && os.SameFile(info, other) {
+			return nil, errors.Join(wrongUsage("%s: a link to %s, which the broker reads; want a file of its own", path, name), file.Close())
+		}
 	}
 	return file, nil
 }

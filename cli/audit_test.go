@@ -105,6 +105,35 @@ func TestAuditFileThatCannotBeOpenedIsSaid(t *testing.T) {
 	}
 }
 
+// Records in a file of keys would be keys.
+func TestAuditFileIsNoneThatTheBrokerReads(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	must(t, os.WriteFile(at("keys"), []byte("key\n"), 0o600))
+	must(t, os.Symlink(at("keys"), at("symbolic")))
+	must(t, os.Link(at("keys"), at("hard")))
+	for _, name := range []string{"keys", "symbolic", "hard"} {
+		_, err := openAudit(config.Audit{File: at(name)}, silent, at("missing"), at("keys"))
+		if want := "audit.file: " + at(name) + ": a link to " + at("keys") + ", which the broker reads; want a file of its own"; err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	var said logBuffer
+	a, err := openAudit(config.Audit{File: at("audit.jsonl")}, slog.New(slog.NewJSONHandler(&said, nil)), at("keys"))
+	must(t, err)
+	must(t, os.Rename(at("audit.jsonl"), at("audit.jsonl.1")))
+	must(t, os.Rename(at("symbolic"), at("audit.jsonl")))
+	a.Reopen()
+	slog.New(a.Handler()).Info("audit", "n", 1)
+	a.Close()
+	if diff := cmp.Diff([]int{1}, contents(t, at("audit.jsonl.1"))); diff != "" {
+		t.Errorf("records (-want +got):\n%s", diff)
+	}
+	if content, err := os.ReadFile(at("keys")); err != nil || string(content) != "key\n" || !strings.Contains(said.String(), "which the broker reads") {
+		t.Errorf("the keys are %q, %v; the log says %s", content, err, &said)
+	}
+}
+
 // As logrotate does it: the file is moved away, then the broker is told.
 func TestReopenLosesNoRecord(t *testing.T) {
 	const rotations, writers, each = 20, 4, 500

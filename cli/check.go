@@ -91,7 +91,10 @@ func (a *app) verdicts(ctx context.Context, live bool) []verdict {
 				} else {
 					v.Tenant = granted.Request.Tenant
 					v.HandsOut = slices.ContainsFunc(a.grants(), func(g grant) bool { return g.Route == r.Name && g.Scope == scope && g.HandedOut })
-					if live {
+					switch identity, _ := a.table.Identity(r.Identity); {
+					case identity.OnBehalfOf:
+						v.Verdict = "valid; its tokens are for users, each by their own X-User-Assertion, so none can be asked for here"
+					case live:
 						a.live(ctx, &v, r, granted.Request, entraClock)
 					}
 				}

@@ -34,7 +34,7 @@ func newConsentURL(sys System) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		cfg, err := readConfig(sys, catalogue, *file)
+		cfg, err := readConfig(sys, config.Options{Catalogue: catalogue, File: *file})
 		if err != nil {
 			return err
 		}

@@ -38,7 +38,7 @@ func (a *app) readAgain(changed ...string) {
 	for _, f := range a.files {
 		concerned := len(changed) == 0 || slices.ContainsFunc(f.paths, func(path string) bool { return slices.Contains(changed, path) })
 		if concerned && f.reload() && f.identity != "" {
-			a.cache.Forgive()
+			a.cache.forgive()
 		}
 	}
 }
@@ -68,8 +68,12 @@ func (a *app) openCredentials() (map[string]broker.Credential, error) {
 	all := map[string]broker.Credential{}
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(a.cfg.Identities)) {
-		if a.cfg.Identities[name].Credential.Kind == config.ManagedIdentity {
-			continue // it proves nothing
+		switch a.cfg.Identities[name].Credential.Kind {
+		case config.ManagedIdentity, config.Password:
+			continue // no app proves itself
+		case config.DeviceCode, config.Browser:
+			errs = append(errs, wrongUsage("identities.%s.credential.kind: users cannot sign in with this version yet; use on-behalf-of, or an identity of an app", name))
+			continue
 		}
 		credential, err := a.openCredential(name)
 		if err != nil {
@@ -86,7 +90,7 @@ func (a *app) openCredentials() (map[string]broker.Credential, error) {
 
 func (a *app) openCredential(name string) (broker.Credential, error) {
 	identity := a.cfg.Identities[name]
-	id, c := identity.ID(a.cfg.Authority), identity.Credential
+	id, c := identity.ID(a.cfg.Authority), identity.Credential.App()
 	credential, err := a.open(id, c)
 	if err != nil {
 		return nil, atPath("identities."+name+".credential", err)
@@ -158,6 +162,17 @@ func (a *app) vaultReader(id entra.IdentityID, c *config.InnerCredential) (entra
 		return nil, err
 	}
 	return broker.NewConfidential(broker.App{Authority: a.cfg.Authority, Tenant: c.Tenant, ClientID: c.ClientID, HTTP: a.entra}, token)
+}
+
+// openPassword makes the source of a user whose password we have.
+func (a *app) openPassword(id *config.Identity, app broker.App) (entra.Source, error) {
+	file, err := broker.OpenPasswordFile(id.Credential.PasswordFile, a.logger.Logger)
+	if err != nil {
+		return nil, err
+	}
+	a.hold(id.ID(a.cfg.Authority), file.Reload, id.Credential.PasswordFile)
+	app.HTTP = a.people
+	return broker.NewPassword(app, id.Credential.Username, file)
 }
 
 func (a *app) managed(tenant entra.Tenant, clientID, objectID, resourceID string) (*broker.ManagedIdentity, error) {

@@ -2,9 +2,8 @@ package cli
 
 import (
 	"bytes"
-	"log/slog"
-
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -83,8 +82,8 @@ func TestFolderOfASocket(t *testing.T) {
 	for _, tt := range []struct{ folder, warns, fails string }{
 		{folder: "own"},
 		{folder: "made"},
-		{folder: "sticky"},
-		{folder: "open", warns: "every user can put another socket in the place of this one"},
+		{folder: "sticky", warns: `others="every user"`},
+		{folder: "open", warns: "others can put another socket in the place of this one"},
 		{folder: "file", fails: "is a file"},
 		{folder: "none/below", fails: "no such file or directory"},
 	} {

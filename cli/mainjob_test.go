@@ -24,7 +24,7 @@ func TestIncidentsAndMachinesThroughOneRoute(t *testing.T) {
 				t.Errorf("GET %s: %s %.300s", path, resp.Status, body)
 			}
 		}
-		if got, want := fmt.Sprint(b.cache.Stats().Fills), "2"; got != want {
+		if got, want := fmt.Sprint(b.cache.stats().Fills), "2"; got != want {
 			t.Errorf("%s tokens were asked for, want %s: one an audience", got, want)
 		}
 	})

@@ -6,9 +6,9 @@ import (
 )
 
 // cacheCounters are the cache's figures, as /metrics shows them.
-func cacheCounters(c *cache.Cache) []server.Counter {
+func cacheCounters(m *memory) []server.Counter {
 	of := func(name, help string, pick func(cache.Stats) float64) server.Counter {
-		return server.Counter{Name: name, Help: help, Value: func() float64 { return pick(c.Stats()) }}
+		return server.Counter{Name: name, Help: help, Value: func() float64 { return pick(m.stats()) }}
 	}
 	entries := of("cache_entries", "Tokens held.", func(s cache.Stats) float64 { return float64(s.Entries) })
 	entries.Gauge = true

@@ -225,7 +225,7 @@ func TestFiveHundredTenants(t *testing.T) {
 		for range 2 {
 			atOnce(tenants, func(i int) { ask(names[i]) })
 		}
-		if got := b.cache.Stats().Fills; got != tenants {
+		if got := b.cache.stats().Fills; got != tenants {
 			t.Errorf("%d tokens were asked for, want %d", got, tenants)
 		}
 		time.Sleep(2 * time.Hour) // all have expired

@@ -5,9 +5,13 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
+
+// lastReload is how long the end waits for a reload that is under way.
+const lastReload = 2 * time.Second
 
 func newServe(sys System) *cobra.Command {
 	cmd := &cobra.Command{
@@ -41,7 +45,7 @@ func (a *app) serve(ctx context.Context, log *logWriter, r *reloader, ready func
 	if err := forbidCore(); err != nil {
 		a.logger.Warn("a crash could leave a core file with secrets in it", "err", err)
 	}
-	audit, err := openAudit(a.cfg.Audit, a.logger.Logger)
+	audit, err := openAudit(a.cfg.Audit, a.logger.Logger, a.reads(r)...)
 	if err != nil {
 		a.close(ctx)
 		return err
@@ -53,7 +57,7 @@ func (a *app) serve(ctx context.Context, log *logWriter, r *reloader, ready func
 	}
 	r.service, r.audit = s, audit
 	var reloading sync.WaitGroup
-	defer reloading.Wait()
+	defer waitFor(&reloading, lastReload)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	return s.run(ctx, a, func(at addresses) {
@@ -62,4 +66,27 @@ func (a *app) serve(ctx context.Context, log *logWriter, r *reloader, ready func
 			ready(at)
 		}
 	})
+}
+
+// waitFor waits until all have ended, but not for long: a file on a network that
+// is gone keeps the program from ending no longer than this.
+func waitFor(all *sync.WaitGroup, atMost time.Duration) {
+	ended := make(chan struct{})
+	go func() {
+		all.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(atMost):
+	}
+}
+
+// reads lists the files that the broker reads, its configuration included.
+func (a *app) reads(r *reloader) []string {
+	files := a.cfg.Files()
+	if r != nil && r.file != "" {
+		files = append(files, r.file)
+	}
+	return files
 }

@@ -119,7 +119,7 @@ func (s *service) adopt(ctx context.Context, a *app) error {
 	s.mu.Lock()
 	s.inForce, s.live = a, append(s.live, a)
 	s.fit()
-	a.cache.Forgive() // what failed before may be what was mended
+	a.cache.forgive() // what failed before may be what was mended
 	s.mu.Unlock()
 	a.warm(warming)
 	return s.srv.Swap(server.Generation{
@@ -158,9 +158,13 @@ func (s *service) retire(ctx context.Context, a *app) {
 	s.fit()
 	if a.entra != s.inForce.entra {
 		a.entra.CloseIdleConnections()
+		a.people.CloseIdleConnections()
 	}
 	if a.upstreams != s.inForce.upstreams {
 		a.upstreams.CloseIdleConnections()
+	}
+	if a.verify != s.inForce.verify {
+		a.verify.keys.CloseIdleConnections()
 	}
 }
 
@@ -172,9 +176,8 @@ func (s *service) fit() {
 		maps.Copy(flows, a.flows)
 	}
 	s.inForce.mux.Replace(flows)
-	s.inForce.cache.Resize(s.inForce.cfg.Cache.Size)
-	s.inForce.cache.SetFillTimeout(s.inForce.cfg.Limits.EntraTimeout)
-	s.inForce.cache.Retain(func(id entra.IdentityID) bool { return flows[id] != nil })
+	cfg := s.inForce.cfg
+	s.inForce.cache.adapt(cfg.Cache.Size, cfg.Limits.EntraTimeout, func(id entra.IdentityID) bool { return flows[id] != nil })
 }
 
 // current is the broker of the configuration in force.

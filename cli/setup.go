@@ -88,7 +88,7 @@ func (w *setupWanted) read(sys System, catalogue *defender.Catalogue) (setup.Wan
 	var cfg *config.Config
 	var err error
 	if w.config != "" {
-		if cfg, err = readConfig(sys, catalogue, w.config); err != nil {
+		if cfg, err = readConfig(sys, config.Options{Catalogue: catalogue, File: w.config}); err != nil {
 			return want, err
 		}
 		want.Cloud, want.Scopes = cfg.Cloud, cfg.Tokens.Scopes

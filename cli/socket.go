@@ -23,39 +23,37 @@ func listenUnix(ctx context.Context, path string, mode fs.FileMode, logger *slog
 	if err := clearSocket(ctx, path); err != nil {
 		return nil, err
 	}
-	// Until its mode is set the socket is ours alone: nobody can connect before
-	// the mode holds.
-	restore := keepPrivate()
+	restore := limitMode(mode)
 	l, err := new(net.ListenConfig).Listen(ctx, "unix", path)
 	restore()
 	if err != nil {
 		return nil, entra.Errorf(entra.Misconfigured, "cli.listen", "socket %s: cannot listen: %w", path, err)
 	}
-	if err := setMode(path, mode); err != nil {
+	if err := checkSocket(path, mode); err != nil {
 		return nil, errors.Join(entra.Errorf(entra.Misconfigured, "cli.listen", "socket %s: %w", path, err), l.Close())
 	}
 	return l, nil
 }
 
-// setMode gives the socket its mode, and looks whether it has it: there are
-// file systems that say yes to everything.
-func setMode(path string, mode fs.FileMode) error {
-	if err := os.Chmod(path, mode); err != nil {
-		return withoutPath(err)
-	}
+// checkSocket looks whether a socket was made as it should be: there are file
+// systems that know no modes. It changes nothing, since to change the mode by
+// name is to follow a link that somebody may have put there meanwhile.
+func checkSocket(path string, mode fs.FileMode) error {
 	info, err := os.Lstat(path)
 	switch {
 	case err != nil:
 		return withoutPath(err)
-	case runtime.GOOS != "windows" && info.Mode().Perm()&^mode != 0:
-		return fmt.Errorf("the file system gives it mode %04o, want %04o; choose another folder", info.Mode().Perm(), mode)
+	case runtime.GOOS != "windows" && (info.Mode().Type() != fs.ModeSocket || info.Mode().Perm()&^mode != 0):
+		return fmt.Errorf("what is there has mode %v, want %v; choose another folder", info.Mode(), fs.ModeSocket|mode)
 	}
 	return nil
 }
 
 // checkFolder makes the folder of a socket if it is not there, for us and our
-// group. It warns of one in which others could put a socket of theirs in the
-// place of ours, and be shown our callers' keys.
+// group. In the folder of somebody who could put a socket of theirs in the place
+// of ours, they would be shown our callers' keys: that of another user is
+// refused, and one in which others may write is warned of. That the folder is
+// sticky does not help, since between two runs of ours nothing is there.
 func checkFolder(folder string, logger *slog.Logger) error {
 	refuse := func(err error) error {
 		return entra.Errorf(entra.Misconfigured, "cli.listen", "folder %s of the socket: %w", folder, err)
@@ -69,8 +67,13 @@ func checkFolder(folder string, logger *slog.Logger) error {
 		return refuse(withoutPath(err))
 	case !info.IsDir():
 		return refuse(errors.New("is a file"))
-	case runtime.GOOS != "windows" && info.Mode().Perm()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0:
-		logger.Warn("every user can put another socket in the place of this one; use a folder of its own below, which is made if it is not there", "folder", folder)
+	}
+	writers, err := writersOf(info)
+	switch {
+	case err != nil:
+		return refuse(err)
+	case writers != "":
+		logger.Warn("others can put another socket in the place of this one; use a folder of its own below, which is made if it is not there", "folder", folder, "others", writers)
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func (a *app) status() []tokenStatus {
 		names[identity.ID] = identity.Name
 	}
 	views := []tokenStatus{}
-	for _, s := range a.cache.Status() {
+	for _, s := range a.cache.own.Status() {
 		view := tokenStatus{
 			Identity: names[s.Identity], Tenant: s.Tenant, Scope: s.Scope, State: s.State,
 			ExpiresOn: unlessZero(s.ExpiresOn), NextTry: unlessZero(s.NextTry),

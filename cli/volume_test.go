@@ -206,7 +206,7 @@ func (b *served) drop(identity string) {
 	a := b.service.current()
 	config := a.cfg.Identities[identity]
 	id := config.ID(a.cfg.Authority)
-	a.cache.Retain(func(other entra.IdentityID) bool { return other != id })
+	a.cache.own.Retain(func(other entra.IdentityID) bool { return other != id })
 }
 
 // ask sends a request as a local program would.

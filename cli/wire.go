@@ -36,7 +36,7 @@ type app struct {
 	catalogue *defender.Catalogue
 	table     *route.Table
 	policy    *guard.Policy
-	cache     *cache.Cache
+	cache     *memory
 	mux       *broker.Mux
 	flows     broker.Flows
 	broker    *broker.Broker
@@ -44,10 +44,12 @@ type app struct {
 	proxy     *proxy.Proxy
 	roots     *roots
 	entra     *http.Client                                                         // MSAL's
+	people    *http.Client                                                         // MSAL's, for users
 	upstreams *http.Transport                                                      // the proxy's
 	dial      func(ctx context.Context, network, address string) (net.Conn, error) // nil: the network
 	expires   map[string]func() time.Time                                          // when the certificate of an identity ends, by its name
-	files     []heldFile                                                           // what is read again when it changes
+	verify    *verifying
+	files     []heldFile // what is read again when it changes
 }
 
 // configFlag adds --config.
@@ -73,17 +75,19 @@ func load(sys System, file string, log io.Writer) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := readConfig(sys, catalogue, file)
+	cfg, err := readConfig(sys, config.Options{Catalogue: catalogue, File: file})
 	if err != nil {
 		return nil, err
 	}
 	return build(cfg, surroundings{catalogue: catalogue, logger: newLogger(log, cfg.Log)})
 }
 
-// readConfig reads and checks the configuration, and of a faulty one the files
-// that it names too, so that all that is wrong is said at once.
-func readConfig(sys System, catalogue *defender.Catalogue, file string) (*config.Config, error) {
-	cfg, err := config.Load(config.Options{Catalogue: catalogue, File: file, Env: settingsOf(sys.Env)})
+// readConfig reads and checks the configuration, with the variables of sys, and
+// of a faulty one the files that it names too, so that all that is wrong is said
+// at once.
+func readConfig(sys System, opts config.Options) (*config.Config, error) {
+	opts.Env = settingsOf(sys.Env)
+	cfg, err := config.Load(opts)
 	if err != nil {
 		return cfg, errors.Join(err, fileFaults(cfg))
 	}
@@ -109,6 +113,7 @@ func build(cfg *config.Config, around surroundings) (*app, error) {
 	if err := errors.Join(rootsErr, credentialsErr, keysErr); err != nil {
 		return nil, err
 	}
+	a.verify = a.verifier(around.before)
 	if err := a.makeFlows(credentials); err != nil {
 		return nil, err
 	}
@@ -139,16 +144,15 @@ func (a *app) connect(around surroundings) (err error) {
 	}
 	if old := around.before; old != nil && a.roots.same(old.roots) {
 		if a.cfg.Authority == old.cfg.Authority && limits.EntraTimeout == old.cfg.Limits.EntraTimeout {
-			a.entra = old.entra
+			a.entra, a.people = old.entra, old.people
 		}
 		if limits.ResponseHeaderTimeout == old.cfg.Limits.ResponseHeaderTimeout {
 			a.upstreams = old.upstreams
 		}
 	}
 	if a.entra == nil {
-		a.entra = broker.NewClient(broker.ClientConfig{
-			Authority: a.cfg.Authority, Roots: a.roots.pool, Timeout: limits.EntraTimeout, DialContext: around.dial,
-		})
+		client := broker.ClientConfig{Authority: a.cfg.Authority, Roots: a.roots.pool, Timeout: limits.EntraTimeout, DialContext: around.dial}
+		a.entra, a.people = broker.NewClient(client), broker.NewUserClient(client)
 	}
 	if a.upstreams == nil {
 		a.upstreams = proxy.NewTransport(proxy.TransportConfig{
@@ -175,10 +179,17 @@ func (a *app) makeFlows(credentials map[string]broker.Credential) error {
 }
 
 func (a *app) makeFlow(id *config.Identity, credential broker.Credential) (entra.Source, error) {
-	if c := &id.Credential; c.Kind == config.ManagedIdentity {
+	app := broker.App{Authority: a.cfg.Authority, Tenant: id.Tenant, ClientID: id.ClientID, HTTP: a.entra}
+	switch c := &id.Credential; c.Kind {
+	case config.ManagedIdentity:
 		return a.managed(id.Tenant, c.ClientID, c.ObjectID, c.ResourceID)
+	case config.Password:
+		return a.openPassword(id, app)
+	case config.OnBehalfOf:
+		return broker.NewOnBehalfOf(app, credential, a.verify.check)
+	default:
+		return broker.NewConfidential(app, credential)
 	}
-	return broker.NewConfidential(broker.App{Authority: a.cfg.Authority, Tenant: id.Tenant, ClientID: id.ClientID, HTTP: a.entra}, credential)
 }
 
 // remember takes the tokens of the broker before, or begins without any.
@@ -188,7 +199,7 @@ func (a *app) remember(before *app) (err error) {
 		return nil
 	}
 	a.mux = broker.NewMux(a.flows)
-	a.cache, err = cache.New(a.mux, cache.Config{Size: a.cfg.Cache.Size, FillTimeout: a.cfg.Limits.EntraTimeout, Logger: a.logger.Logger})
+	a.cache, err = newMemory(a.mux, cache.Config{Size: a.cfg.Cache.Size, FillTimeout: a.cfg.Limits.EntraTimeout, Logger: a.logger.Logger})
 	return err
 }
 
@@ -216,7 +227,7 @@ func (a *app) permit(ctx context.Context, call *route.Call) error {
 func (a *app) warm(ctx context.Context) {
 	var requests []entra.Request
 	for _, r := range a.table.Routes() {
-		if r.Optional {
+		if identity, err := a.table.Identity(r.Identity); err != nil || identity.OnBehalfOf || r.Optional {
 			continue
 		}
 		for _, scope := range r.Scopes() {
@@ -225,7 +236,7 @@ func (a *app) warm(ctx context.Context) {
 			}
 		}
 	}
-	a.cache.Warm(ctx, requests...)
+	a.cache.own.Warm(ctx, requests...)
 }
 
 // mounts are the paths of a callers' listener.
@@ -241,6 +252,7 @@ func (a *app) mounts(srv *server.Server) []server.Mount {
 	return []server.Mount{
 		{Name: "proxy", Path: "/proxy/*", Handler: a.proxy, Keys: guard.HeaderKeys, WriteError: proxy.WriteError, Audited: true},
 		audited(own("token", "/token", native.Token, http.MethodGet, http.MethodPost)),
+		own("introspect", "/introspect", protocol.Introspection{Held: a.cache.holds, Verify: a.verify.inspect, WriteError: server.WriteProblem}.ServeHTTP, http.MethodPost),
 		own("claims", "/claims", native.Claims, http.MethodGet),
 		own("routes", "/routes", native.Routes, http.MethodGet),
 		{Name: "healthz", Path: "/healthz", Methods: []string{http.MethodGet}, Handler: srv.Healthz(), WriteError: server.WriteProblem, Open: true},
@@ -265,7 +277,9 @@ func (a *app) routeMount(name string) server.Mount {
 func (a *app) close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	_ = a.cache.Close(ctx)
+	_ = a.cache.close(ctx)
+	a.verify.keys.CloseIdleConnections()
 	a.entra.CloseIdleConnections()
+	a.people.CloseIdleConnections()
 	a.upstreams.CloseIdleConnections()
 }

@@ -30,7 +30,7 @@ func (l *loader) azureSet() []string {
 	all := []string{azureTenant, azureClient, azureToken, azureCertificate, azurePassword, azureChain, azureSecret, azureAuthority}
 	for _, id := range l.cfg.Identities {
 		all = slices.DeleteFunc(all, func(name string) bool {
-			return name == id.Credential.Env || needsAzure(&id) && slices.Contains([]string{azureTenant, azureClient, azureToken}, name)
+			return name == id.Credential.Env || name == id.Credential.Access.Env || needsAzure(&id) && slices.Contains([]string{azureTenant, azureClient, azureToken}, name)
 		})
 	}
 	return slices.DeleteFunc(all, func(name string) bool { return l.env[name] == "" })

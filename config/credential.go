@@ -18,12 +18,19 @@ func (id *Identity) ID(authority entra.Authority) entra.IdentityID {
 		selector := selectorOf(c.ClientID, c.ObjectID, c.ResourceID)
 		client = strings.ToLower(selector.key + " " + selector.value)
 	}
-	return entra.NewIdentityID(string(authority), string(id.Tenant), client, string(id.Credential.Kind))
+	parts := []string{string(authority), string(id.Tenant), client, string(id.Credential.Kind)}
+	switch id.Credential.Kind {
+	case DeviceCode, Browser: // whose sign-in it is, of several to one app
+		parts = append(parts, id.Name)
+	case Password:
+		parts = append(parts, strings.ToLower(id.Credential.Username))
+	}
+	return entra.NewIdentityID(parts...)
 }
 
 // credentialKinds lists the kinds of credential.
 func credentialKinds() []CredentialKind {
-	return []CredentialKind{ClientSecret, Certificate, WorkloadIdentity, ManagedIdentity, KeyVaultSecret, KeyVaultCertificate}
+	return []CredentialKind{ClientSecret, Certificate, WorkloadIdentity, ManagedIdentity, KeyVaultSecret, KeyVaultCertificate, DeviceCode, Browser, Password, OnBehalfOf}
 }
 
 // checkIdentities checks the identities, reads the secrets that stand in
@@ -33,19 +40,23 @@ func (l *loader) checkIdentities() []route.Identity {
 	names := map[entra.IdentityID]string{}
 	for _, name := range slices.Sorted(maps.Keys(l.cfg.Identities)) {
 		id, path := l.cfg.Identities[name], join("identities", name)
+		if id.SignsIn() {
+			id.Name = name
+		}
 		if id.Credential.Kind == ManagedIdentity {
 			l.checkManaged(&id, path)
 		} else {
 			l.checkApp(&id, path)
 		}
 		l.checkCredential(&id, join(path, "credential"))
+		l.checkStore(&id, join(path, "store"))
 		l.cfg.Identities[name] = id
 		if other, twice := names[id.ID(l.cfg.Authority)]; twice && !l.faults.below(path) {
 			// Their tokens could not be told apart, nor whose credential is meant.
 			l.faults.add(path, "the same tenant, client_id and kind of credential as identities.%s; keep one of them", other)
 		}
 		names[id.ID(l.cfg.Authority)] = name
-		all = append(all, route.Identity{Name: name, ID: id.ID(l.cfg.Authority), Tenant: id.Tenant, Tenants: id.Tenants})
+		all = append(all, route.Identity{Name: name, ID: id.ID(l.cfg.Authority), Tenant: id.Tenant, Tenants: id.Tenants, OnBehalfOf: id.Credential.Kind == OnBehalfOf})
 	}
 	return all
 }
@@ -87,6 +98,46 @@ func (l *loader) checkCredential(id *Identity, path string) {
 	}
 	c := &id.Credential
 	switch c.Kind {
+	case ClientSecret, Certificate, WorkloadIdentity:
+		l.checkAppProof(c, path)
+	case ManagedIdentity:
+		l.checkSelector(&c.ClientID, &c.ObjectID, c.ResourceID, path)
+	case KeyVaultSecret, KeyVaultCertificate:
+		l.checkVault(c, path)
+	case DeviceCode, Browser:
+		l.checkRedirect(c.RedirectURI, join(path, "redirect_uri"))
+	case Password:
+		l.checkPassword(c, path)
+	case OnBehalfOf:
+		l.checkOnBehalfOf(c, join(path, "credential"))
+	default:
+		l.faults.add(join(path, "kind"), "missing; want %s", orList(credentialKinds()))
+		return
+	}
+	l.checkForeign(path, c.Kind, []field{
+		{"file", c.File != "", []CredentialKind{ClientSecret, Certificate}},
+		{"env", c.Env != "", []CredentialKind{ClientSecret}},
+		{"token_file", c.TokenFile != "", []CredentialKind{WorkloadIdentity}},
+		{"key_file", c.KeyFile != "", []CredentialKind{Certificate}},
+		{"password_file", c.PasswordFile != "", []CredentialKind{Certificate, Password}},
+		{"send_chain", c.SendChain, []CredentialKind{Certificate, KeyVaultCertificate}},
+		{"client_id", c.ClientID != "", []CredentialKind{ManagedIdentity}},
+		{"object_id", c.ObjectID != "", []CredentialKind{ManagedIdentity}},
+		{"resource_id", c.ResourceID != "", []CredentialKind{ManagedIdentity}},
+		{"vault", c.Vault != "", []CredentialKind{KeyVaultSecret, KeyVaultCertificate}},
+		{"name", c.Name != "", []CredentialKind{KeyVaultSecret, KeyVaultCertificate}},
+		{"redirect_uri", c.RedirectURI != "", []CredentialKind{DeviceCode, Browser}},
+		{"username", c.Username != "", []CredentialKind{Password}},
+		{"credential", c.Access != (InnerCredential{}), []CredentialKind{KeyVaultSecret, KeyVaultCertificate, OnBehalfOf}},
+	})
+	if c.Kind == KeyVaultSecret || c.Kind == KeyVaultCertificate {
+		l.checkAccess(id, join(path, "credential"))
+	}
+}
+
+// checkAppProof checks how an app proves itself with what is in files or variables.
+func (l *loader) checkAppProof(c *Credential, path string) {
+	switch c.Kind {
 	case ClientSecret:
 		switch {
 		case c.File != "" && c.Env != "":
@@ -102,30 +153,6 @@ func (l *loader) checkCredential(id *Identity, path string) {
 		}
 	case WorkloadIdentity:
 		l.checkTokenFile(c.TokenFile, path)
-	case ManagedIdentity:
-		l.checkSelector(&c.ClientID, &c.ObjectID, c.ResourceID, path)
-	case KeyVaultSecret, KeyVaultCertificate:
-		l.checkVault(c, path)
-	default:
-		l.faults.add(join(path, "kind"), "missing; want %s", orList(credentialKinds()))
-		return
-	}
-	l.checkForeign(path, c.Kind, []field{
-		{"file", c.File != "", []CredentialKind{ClientSecret, Certificate}},
-		{"env", c.Env != "", []CredentialKind{ClientSecret}},
-		{"token_file", c.TokenFile != "", []CredentialKind{WorkloadIdentity}},
-		{"key_file", c.KeyFile != "", []CredentialKind{Certificate}},
-		{"password_file", c.PasswordFile != "", []CredentialKind{Certificate}},
-		{"send_chain", c.SendChain, []CredentialKind{Certificate, KeyVaultCertificate}},
-		{"client_id", c.ClientID != "", []CredentialKind{ManagedIdentity}},
-		{"object_id", c.ObjectID != "", []CredentialKind{ManagedIdentity}},
-		{"resource_id", c.ResourceID != "", []CredentialKind{ManagedIdentity}},
-		{"vault", c.Vault != "", []CredentialKind{KeyVaultSecret, KeyVaultCertificate}},
-		{"name", c.Name != "", []CredentialKind{KeyVaultSecret, KeyVaultCertificate}},
-		{"credential", c.Access != (VaultCredential{}), []CredentialKind{KeyVaultSecret, KeyVaultCertificate}},
-	})
-	if c.Kind == KeyVaultSecret || c.Kind == KeyVaultCertificate {
-		l.checkAccess(id, join(path, "credential"))
 	}
 }
 

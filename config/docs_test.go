@@ -110,6 +110,9 @@ func leaves(section reflect.Type, path string, comments map[string]string) []doc
 		inner := f.Type
 		if inner.Kind() != reflect.Slice {
 			if len(fields(inner)) > 0 {
+				if isText(inner) {
+					all = append(all, leaf(f, at, text))
+				}
 				all = append(all, leaves(inner, at, comments)...)
 				continue
 			}

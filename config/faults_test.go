@@ -66,7 +66,7 @@ func TestFaults(t *testing.T) {
 		{"authority with a tenant", "authority: https://login.microsoftonline.com/contoso.com", `config.yaml:2: authority: authority "https://login.microsoftonline.com/contoso.com": want the host alone, https://host; the tenant has a setting of its own`},
 		{"file name with a line break", "ca_file: |\n  /a\n", "config.yaml:2: ca_file: has a line break or another control character in it"},
 		{"scope", "tokens: {scopes: [x]}", `config.yaml:2: tokens.scopes[0]: scope "x": want https://host/.default`},
-		{"one permission", "tokens: {scopes: [https://a.example/.default, https://a.example/Machine.Read]}", `config.yaml:2: tokens.scopes[1]: scope "https://a.example/Machine.Read": want https://host/.default: an application gets all of its permissions, not one by one`},
+		{"one permission", "tokens: {scopes: [https://a.example/.default, https://a.example/Machine.Read]}", `config.yaml:2: tokens.scopes[1]: "https://a.example/Machine.Read": want https://host/.default: an application gets all of its permissions, not one by one`},
 
 		// listeners
 		{"no callers", "listen: {callers: []}", "config.yaml:2: listen.callers: none; want at least one address, as in localhost:5178"},
@@ -103,7 +103,7 @@ func TestFaults(t *testing.T) {
 		{"path before a known API", "routes: {mde: {upstream: 'https://api.security.microsoft.com/api'}}", "config.yaml:2: routes.mde.upstream: want https://api.security.microsoft.com alone: the path is part of each call"},
 		{"unknown identity", "routes: {mde: {identity: nobody}}", `config.yaml:2: routes.mde.identity: no identity "nobody"; there are: default`},
 		{"scope of a route", "routes: {mde: {scope: 'https://a/.default https://b/.default'}}", `config.yaml:2: routes.mde.scope: scope "https://a/.default": want https://host/.default`},
-		{"one permission of a route", "routes: {mde: {scope: 'https://a.example/Machine.Read https://a.example/Alert.Read'}}", `config.yaml:2: routes.mde.scope: scope "https://a.example/Machine.Read https://a.example/Alert.Read": want https://host/.default: an application gets all of its permissions, not one by one`},
+		{"one permission of a route", "routes: {mde: {scope: 'https://a.example/Machine.Read https://a.example/Alert.Read'}}", `config.yaml:2: routes.mde.scope: "https://a.example/Alert.Read https://a.example/Machine.Read": want https://host/.default: an application gets all of its permissions, not one by one`},
 		{"access", "routes: {mde: {access: readonly}}", `config.yaml:2: routes.mde.access: access "readonly": want full or read-only`},
 		{"method", "routes: {mde: {deny: [{methods: [POST, get], path: /x}]}}", `config.yaml:2: routes.mde.deny[0].methods[1]: method "get": not one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS`},
 		{"rule without a path", "routes: {mde: {deny: [{methods: [POST]}]}}", "config.yaml:2: routes.mde.deny[0].path: want a pattern, such as /api/incidents/**"},
@@ -145,10 +145,10 @@ func TestFaultsOfAnIdentity(t *testing.T) {
 		{"further tenant", "{default: {tenants: [contoso.com, x/y], " + app + ", " + secret + "}}", `config.yaml:1: identities.default.tenants[1]: tenant "x/y": want a GUID or a domain name such as contoso.onmicrosoft.com`},
 		{"no client id", "{default: {tenant: contoso.com, " + secret + "}}", "config.yaml:1: identities.default.client_id: missing; want the application (client) id, a GUID"},
 		{"client id", "{default: {tenant: contoso.com, client_id: my-app, " + secret + "}}", `config.yaml:1: identities.default.client_id: "my-app": want the application (client) id, a GUID`},
-		{"no credential", "{default: {" + app + "}}", "config.yaml:1: identities.default.credential.kind: missing; want secret, certificate, workload-identity, managed-identity, key-vault-secret or key-vault-certificate"},
+		{"no credential", "{default: {" + app + "}}", "config.yaml:1: identities.default.credential.kind: missing; want secret, certificate, workload-identity, managed-identity, key-vault-secret, key-vault-certificate, device-code, browser, password or on-behalf-of"},
 		{"credential of another shape", "{default: {" + app + ", credential: sw0rdfish}}", "config.yaml:1: identities.default.credential: want a mapping"},
-		{"kind of a later version", "{default: {" + app + ", credential: {kind: device-code}}}", `config.yaml:1: identities.default.credential.kind: kind "device-code": not one of secret, certificate, workload-identity, managed-identity, key-vault-secret, key-vault-certificate`},
-		{"the secret itself", "{default: {" + app + ", credential: {kind: secret, secret: sw0rdfish}}}", "config.yaml:1: identities.default.credential.secret: no such key; known here: kind, file, env, token_file, key_file, password_file, send_chain, client_id, object_id, resource_id, vault, name, credential\n" +
+		{"kind of a later version", "{default: {" + app + ", credential: {kind: passkey}}}", `config.yaml:1: identities.default.credential.kind: kind "passkey": not one of secret, certificate, workload-identity, managed-identity, key-vault-secret, key-vault-certificate, device-code, browser, password, on-behalf-of`},
+		{"the secret itself", "{default: {" + app + ", credential: {kind: secret, secret: sw0rdfish}}}", "config.yaml:1: identities.default.credential.secret: no such key; known here: kind, file, env, token_file, key_file, password_file, send_chain, client_id, object_id, resource_id, vault, name, redirect_uri, username, credential\n" +
 			"config.yaml:1: identities.default.credential: neither file nor env is set; want the file with the client secret"},
 		{"the secret for the variable", "{default: {" + app + ", credential: {kind: secret, env: sw0rdfish}}}", "config.yaml:1: identities.default.credential.env: no variable of that name is set; want the name, not the secret"},
 		{"two secrets", "{default: {" + app + ", credential: {kind: secret, file: /s, env: S}}}", "config.yaml:1: identities.default.credential: file and env are both set; want one"},
@@ -161,7 +161,7 @@ func TestFaultsOfAnIdentity(t *testing.T) {
 		{
 			"fields of a certificate", "{default: {" + app + ", credential: {kind: secret, file: /s, key_file: /k, password_file: /p, send_chain: true}}}",
 			"config.yaml:1: identities.default.credential.key_file: belongs to kind certificate; remove it, or change the kind\n" +
-				"config.yaml:1: identities.default.credential.password_file: belongs to kind certificate; remove it, or change the kind\n" +
+				"config.yaml:1: identities.default.credential.password_file: belongs to kind certificate or password; remove it, or change the kind\n" +
 				"config.yaml:1: identities.default.credential.send_chain: belongs to kind certificate or key-vault-certificate; remove it, or change the kind",
 		},
 		{"no certificate", "{default: {" + app + ", credential: {kind: certificate, key_file: /k}}}", "config.yaml:1: identities.default.credential.file: missing; want the file with the certificate, PEM or PFX"},
@@ -188,7 +188,7 @@ limits: {grace: 5}
 identities:
   default:
     tenant: common
-    credential: {kind: browser}
+    credential: {kind: passkey}
   other:
     tenant: contoso.com
     client_id: `+client+`
@@ -209,7 +209,7 @@ config.yaml:5: cache.siez: no such key; did you mean size?
 config.yaml:6: limits.grace: "5": want a duration with its unit, as in 5s, 250ms or 2m30s
 config.yaml:8: identities.default.client_id: missing; want the application (client) id, a GUID
 config.yaml:9: identities.default.tenant: tenant "common": want a GUID or a domain name such as contoso.onmicrosoft.com
-config.yaml:10: identities.default.credential.kind: kind "browser": not one of secret, certificate, workload-identity, managed-identity, key-vault-secret, key-vault-certificate
+config.yaml:10: identities.default.credential.kind: kind "passkey": not one of secret, certificate, workload-identity, managed-identity, key-vault-secret, key-vault-certificate, device-code, browser, password, on-behalf-of
 config.yaml:14: identities.other.credential: file and env are both set; want one
 config.yaml:16: routes.defender.access: access "readonly": want full or read-only
 config.yaml:16: routes.defender.deny[0].methods[0]: method "get": not one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS

@@ -16,6 +16,7 @@ func (c *Config) Files() []string {
 	}
 	for _, id := range c.Identities {
 		files = append(files, id.Credential.File, id.Credential.KeyFile, id.Credential.PasswordFile, id.Credential.TokenFile)
+		files = append(files, id.Credential.Access.File, id.Credential.Access.KeyFile, id.Credential.Access.PasswordFile, id.Credential.Access.TokenFile)
 	}
 	slices.Sort(files)
 	return slices.DeleteFunc(slices.Compact(files), func(name string) bool { return name == "" })
@@ -23,8 +24,11 @@ func (c *Config) Files() []string {
 
 // checkAudit keeps the audit records out of the files that are read.
 func (l *loader) checkAudit() {
-	audit := l.cfg.Audit.File
-	if slices.ContainsFunc(append(l.cfg.Files(), l.opts.File), func(name string) bool { return sameFile(name, audit) }) {
+	audit, others := l.cfg.Audit.File, append(l.cfg.Files(), l.opts.File)
+	for _, id := range l.cfg.Identities {
+		others = append(others, id.Store.File, id.Store.KeyFile)
+	}
+	if slices.ContainsFunc(others, func(name string) bool { return sameFile(name, audit) }) {
 		l.faults.add("audit.file", "%s is a file that the broker reads; want one of its own", entra.Quote(audit))
 	}
 }

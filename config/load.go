@@ -20,6 +20,7 @@ type Options struct {
 	Catalogue *defender.Catalogue // for the built-in routes and the scopes of hosts
 	File      string              // the YAML file; empty: none
 	Env       []string            // as [os.Environ] has it
+	Again     bool                // it was read before: now File has to be a regular file, since to open a pipe may wait for ever
 
 	goos string // the system that it is for, as [runtime.GOOS] has it
 }
@@ -32,7 +33,7 @@ func Load(opts Options) (*Config, error) {
 	var content []byte
 	if opts.File != "" {
 		var err error
-		if content, err = readFile(opts.File); err != nil {
+		if content, err = readFile(opts.File, opts.Again); err != nil {
 			return nil, err
 		}
 	}
@@ -40,10 +41,17 @@ func Load(opts Options) (*Config, error) {
 	return load(opts, content)
 }
 
-// readFile reads the file as a whole. It may be a pipe.
-func readFile(name string) ([]byte, error) {
-	file, err := os.Open(name)
-	if err != nil {
+// readFile reads the file as a whole. The first time it may be a pipe.
+func readFile(name string, again bool) ([]byte, error) {
+	open := os.Open
+	if again {
+		open = openRegular
+	}
+	file, err := open(name)
+	switch {
+	case errors.Is(err, errIrregular):
+		return nil, invalid("%s: %w; anything else is read at the start only", name, err)
+	case err != nil:
 		return nil, invalid("%s: %w", name, cause(err))
 	}
 	defer file.Close()
@@ -111,6 +119,7 @@ func load(opts Options, content []byte) (*Config, error) {
 		l.cfg.Authority = l.cfg.Cloud.Authority()
 	}
 	l.makeTable(l.checkIdentities())
+	l.checkScopes()
 	l.checkDefaultRoute()
 	l.checkListen()
 	l.checkCallers()

@@ -46,6 +46,9 @@ func setText(setting any, text string) (ok bool, err error) {
 		*p, err = parseUID(text)
 	case *CredentialKind:
 		*p, err = oneOf("kind", text, credentialKinds()...)
+	case *Store:
+		*p = Store{}
+		p.Kind, err = oneOf("store", text, InMemory, InKeychain)
 	case *VaultURL:
 		*p, err = unlessEmpty(text, parseVault)
 	case *LogFormat:
@@ -68,7 +71,7 @@ func setText(setting any, text string) (ok bool, err error) {
 	case *entra.Tenant:
 		*p, err = unlessEmpty(text, entra.ParseTenant)
 	case *entra.Scope:
-		*p, err = unlessEmpty(text, parseScope)
+		*p, err = unlessEmpty(text, entra.ParseScope)
 	default:
 		return false, nil
 	}
@@ -170,16 +173,6 @@ func parseMode(text string) (fs.FileMode, error) {
 	default:
 		return mode, nil
 	}
-}
-
-// parseScope accepts the .default scope of a resource: all there is for an
-// identity that is an application, as every kind of credential makes it.
-func parseScope(text string) (entra.Scope, error) {
-	scope, err := entra.ParseScope(text)
-	if err == nil && string(scope) != scope.Audience()+"/.default" {
-		return "", invalid("scope %s: want https://host/.default: an application gets all of its permissions, not one by one", entra.Quote(text))
-	}
-	return scope, err
 }
 
 func parseLevel(text string) (slog.Level, error) {

@@ -71,7 +71,7 @@ func (l *loader) checkAccess(id *Identity, path string) {
 	if l.faults.within(path) {
 		return
 	}
-	if *a == (VaultCredential{}) {
+	if *a == (InnerCredential{}) {
 		l.azureAccess(a, path)
 	}
 	switch a.Kind {
@@ -88,6 +88,11 @@ func (l *loader) checkAccess(id *Identity, path string) {
 		return
 	}
 	l.checkForeign(path, a.Kind, []field{
+		{"file", a.File != "", []CredentialKind{ClientSecret, Certificate}},
+		{"env", a.Env != "", []CredentialKind{ClientSecret}},
+		{"key_file", a.KeyFile != "", []CredentialKind{Certificate}},
+		{"password_file", a.PasswordFile != "", []CredentialKind{Certificate}},
+		{"send_chain", a.SendChain, []CredentialKind{Certificate}},
 		{"token_file", a.TokenFile != "", []CredentialKind{WorkloadIdentity}},
 		{"tenant", a.Tenant != "", []CredentialKind{WorkloadIdentity}},
 		{"object_id", a.ObjectID != "", []CredentialKind{ManagedIdentity}},
@@ -104,7 +109,7 @@ func (l *loader) checkAccess(id *Identity, path string) {
 }
 
 // azureAccess makes the identity that reads a vault from the variables.
-func (l *loader) azureAccess(a *VaultCredential, path string) {
+func (l *loader) azureAccess(a *InnerCredential, path string) {
 	a.Kind = ManagedIdentity
 	if l.env[azureToken] != "" {
 		a.Kind = WorkloadIdentity
@@ -117,7 +122,7 @@ func (l *loader) azureAccess(a *VaultCredential, path string) {
 // needsAzure reports whether an identity's vault is read as the variables say.
 func needsAzure(id *Identity) bool {
 	c := &id.Credential
-	return (c.Kind == KeyVaultSecret || c.Kind == KeyVaultCertificate) && c.Access == (VaultCredential{})
+	return (c.Kind == KeyVaultSecret || c.Kind == KeyVaultCertificate) && c.Access == (InnerCredential{})
 }
 
 // selector is the one way in which a managed identity is named.

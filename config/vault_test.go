@@ -21,28 +21,28 @@ func with(credential string) string {
 }
 
 func TestVaultIsReadAsItSaysOrAsTheVariablesDo(t *testing.T) {
-	managed := VaultCredential{Kind: ManagedIdentity}
+	managed := InnerCredential{Kind: ManagedIdentity}
 	webhook := []string{"AZURE_FEDERATED_TOKEN_FILE=/t", "AZURE_CLIENT_ID=33333333-3333-3333-3333-333333333333", "AZURE_TENANT_ID=fabrikam.com"}
 	const ignored = ": ignored, since the configuration file has identities"
 	for _, tt := range []struct {
 		name, access string
 		env          []string
-		want         VaultCredential
+		want         InnerCredential
 		warning      string
 	}{
 		{"managed identity", ", credential: {kind: managed-identity}", nil, managed, ""},
-		{"user-assigned", ", credential: {kind: managed-identity, object_id: AAAAAAAA-1111-1111-1111-111111111111}", nil, VaultCredential{Kind: ManagedIdentity, ObjectID: "aaaaaaaa-1111-1111-1111-111111111111"}, ""},
-		{"by resource", ", credential: {kind: managed-identity, resource_id: " + resource + "}", nil, VaultCredential{Kind: ManagedIdentity, ResourceID: resource}, ""},
-		{"the identity's workload", ", credential: {kind: workload-identity, token_file: /t}", nil, VaultCredential{Kind: WorkloadIdentity, TokenFile: "/t", Tenant: "contoso.com", ClientID: client}, ""},
+		{"user-assigned", ", credential: {kind: managed-identity, object_id: AAAAAAAA-1111-1111-1111-111111111111}", nil, InnerCredential{Kind: ManagedIdentity, ObjectID: "aaaaaaaa-1111-1111-1111-111111111111"}, ""},
+		{"by resource", ", credential: {kind: managed-identity, resource_id: " + resource + "}", nil, InnerCredential{Kind: ManagedIdentity, ResourceID: resource}, ""},
+		{"the identity's workload", ", credential: {kind: workload-identity, token_file: /t}", nil, InnerCredential{Kind: WorkloadIdentity, TokenFile: "/t", Tenant: "contoso.com", ClientID: client}, ""},
 		{
 			"another's workload", ", credential: {kind: workload-identity, token_file: /t, tenant: fabrikam.com, client_id: 33333333-3333-3333-3333-333333333333}", webhook[:1],
-			VaultCredential{Kind: WorkloadIdentity, TokenFile: "/t", Tenant: "fabrikam.com", ClientID: "33333333-3333-3333-3333-333333333333"},
+			InnerCredential{Kind: WorkloadIdentity, TokenFile: "/t", Tenant: "fabrikam.com", ClientID: "33333333-3333-3333-3333-333333333333"},
 			"AZURE_FEDERATED_TOKEN_FILE" + ignored,
 		},
 		{"nothing said", "", nil, managed, ""},
-		{"the variables' workload", "", webhook, VaultCredential{Kind: WorkloadIdentity, TokenFile: "/t", Tenant: "fabrikam.com", ClientID: "33333333-3333-3333-3333-333333333333"}, ""},
-		{"the variables' file alone", "", webhook[:1], VaultCredential{Kind: WorkloadIdentity, TokenFile: "/t", Tenant: "contoso.com", ClientID: client}, ""},
-		{"the variables' managed identity", "", webhook[1:2], VaultCredential{Kind: ManagedIdentity, ClientID: "33333333-3333-3333-3333-333333333333"}, ""},
+		{"the variables' workload", "", webhook, InnerCredential{Kind: WorkloadIdentity, TokenFile: "/t", Tenant: "fabrikam.com", ClientID: "33333333-3333-3333-3333-333333333333"}, ""},
+		{"the variables' file alone", "", webhook[:1], InnerCredential{Kind: WorkloadIdentity, TokenFile: "/t", Tenant: "contoso.com", ClientID: client}, ""},
+		{"the variables' managed identity", "", webhook[1:2], InnerCredential{Kind: ManagedIdentity, ClientID: "33333333-3333-3333-3333-333333333333"}, ""},
 		{"a variable of no use", "", []string{"AZURE_CLIENT_SECRET=x"}, managed, "AZURE_CLIENT_SECRET" + ignored},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -108,7 +108,7 @@ func TestFaultsOfVaultsAndManagedIdentities(t *testing.T) {
 		{"a chain of a secret", app + "credential: {kind: key-vault-secret, " + inVault + ", send_chain: true}", path + ".credential.send_chain: belongs to kind certificate or key-vault-certificate; remove it, or change the kind"},
 		{"a vault of a secret", app + "credential: {kind: secret, file: /s, " + inVault + ", credential: {kind: managed-identity}}", path + ".credential.vault: belongs to kind key-vault-secret or key-vault-certificate; remove it, or change the kind\n" +
 			path + ".credential.name: belongs to kind key-vault-secret or key-vault-certificate; remove it, or change the kind\n" +
-			path + ".credential.credential: belongs to kind key-vault-secret or key-vault-certificate; remove it, or change the kind"},
+			path + ".credential.credential: belongs to kind key-vault-secret, key-vault-certificate or on-behalf-of; remove it, or change the kind"},
 		{"read with a secret", app + "credential: {" + vault + ", credential: {kind: secret}}", path + ".credential.credential.kind: secret: a vault is read with workload-identity or managed-identity"},
 		{"read with no kind", app + "credential: {" + vault + ", credential: {token_file: /t}}", path + ".credential.credential.kind: missing; want workload-identity or managed-identity"},
 		{"read with no file", app + "credential: {" + vault + ", credential: {kind: workload-identity, client_id: x}}", path + ".credential.credential.token_file: missing; on AKS it is /var/run/secrets/azure/tokens/azure-identity-token\n" +

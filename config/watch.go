@@ -173,31 +173,40 @@ var (
 	errTooLarge  = errors.New("too large")
 )
 
-// digest reads a regular file. It opens nothing else, since opening a pipe may
-// wait for its other end and opening a device may set it off; should one take
-// the file's place in between, the opening does not wait, and nothing is read.
+// digest reads a regular file.
 func digest(path string, buffer []byte) (sum [sha256.Size]byte, err error) {
-	if info, err := os.Stat(path); err != nil {
-		return sum, err
-	} else if !info.Mode().IsRegular() {
-		return sum, errIrregular
-	}
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	file, err := openRegular(path)
 	if err != nil {
 		return sum, err
 	}
 	defer file.Close()
-	if info, err := file.Stat(); err != nil {
-		return sum, err
-	} else if !info.Mode().IsRegular() {
-		return sum, errIrregular
-	}
 	hash := sha256.New()
 	n, err := io.CopyBuffer(hash, io.LimitReader(file, maxWatched+1), buffer)
 	if err == nil && n > maxWatched {
 		err = errTooLarge
 	}
 	return [sha256.Size]byte(hash.Sum(nil)), err
+}
+
+// openRegular opens a regular file. It opens nothing else, since opening a pipe
+// may wait for its other end and opening a device may set it off; should one
+// take the file's place in between, the opening does not wait.
+func openRegular(path string) (*os.File, error) {
+	if info, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, errIrregular
+	}
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := file.Stat(); err != nil {
+		return nil, errors.Join(err, file.Close())
+	} else if !info.Mode().IsRegular() {
+		return nil, errors.Join(errIrregular, file.Close())
+	}
+	return file, nil
 }
 
 // signal leaves word in a channel that holds one element.

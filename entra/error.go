@@ -60,6 +60,7 @@ type Error struct {
 	Code          string        // RFC 6749 §5.2 error, or our own word such as login_required; may be empty
 	AADSTS        int           // Entra's number; zero: none
 	CorrelationID string        // Entra's, for its support; may be empty
+	Claims        string        // of a claims challenge: JSON that a user's next sign-in has to meet; may be empty
 	RetryAfter    time.Duration // zero: not said
 	Err           error         // the text for people; may be nil
 }

@@ -22,9 +22,6 @@ const (
 // or said where nobody looks is refused: a parameter that is passed over is a
 // wrong token later. What the request says of fresh is for the caller to check.
 func readAsk(w http.ResponseWriter, r *http.Request) (ask route.Ask, fresh string, err error) {
-	if _, sent := r.Header["X-User-Assertion"]; sent {
-		return route.Ask{}, "", noAssertion()
-	}
 	said, err := readParameters(w, r)
 	if err != nil {
 		return route.Ask{}, "", err
@@ -33,6 +30,9 @@ func readAsk(w http.ResponseWriter, r *http.Request) (ask route.Ask, fresh strin
 		return route.Ask{}, "", err
 	}
 	ask = route.Ask{Route: said.get("route"), Path: said.get("path"), Identity: said.get("identity"), Tenant: said.get("tenant")}
+	if ask.Assertion, err = said.assertion(r.Header); err != nil {
+		return route.Ask{}, "", err
+	}
 	if scope := said.get("scope"); scope != "" {
 		ask.Scope, err = entra.ParseScope(scope)
 	} else if resource := said.get("resource"); resource != "" {
@@ -66,6 +66,9 @@ func readParameters(w http.ResponseWriter, r *http.Request) (parameters, error) 
 	said, err := parse("query", r.URL.RawQuery)
 	if err != nil {
 		return nil, err
+	}
+	if _, ok := said["assertion"]; ok {
+		return nil, entra.Errorf(entra.Invalid, opAsk, "user assertion: not in the query, which ends in logs; send it as the header X-User-Assertion, or in the form of a POST")
 	}
 	switch {
 	case r.Method == http.MethodPost:
@@ -123,11 +126,9 @@ func (p parameters) check() error {
 
 func checkParameter(name string, values []string) error {
 	switch name {
-	case "scope", "resource", "route", "path", "identity", "tenant", "fresh":
-	case "assertion":
-		return noAssertion()
+	case "scope", "resource", "route", "path", "identity", "tenant", "fresh", "assertion":
 	default:
-		return entra.Errorf(entra.Invalid, opAsk, "parameter %s: not known; want scope, resource, route, path, identity, tenant or fresh", entra.Quote(name))
+		return entra.Errorf(entra.Invalid, opAsk, "parameter %s: not known; want scope, resource, route, path, identity, tenant, fresh or assertion", entra.Quote(name))
 	}
 	switch {
 	case len(values) > 1:
@@ -138,8 +139,17 @@ func checkParameter(name string, values []string) error {
 	return nil
 }
 
-func noAssertion() error {
-	return entra.Errorf(entra.Invalid, opAsk, "user assertion: no identity here acts on behalf of users; leave it off")
+// assertion returns the user's token, of the header or of the form; zero: there
+// is none.
+func (p parameters) assertion(h http.Header) (entra.Secret, error) {
+	sent, err := route.UserAssertion(h)
+	if p["assertion"] == nil || err != nil {
+		return sent, err
+	}
+	if !sent.IsZero() {
+		return entra.Secret{}, entra.Errorf(entra.Invalid, opAsk, "user assertion: in the form and in the header X-User-Assertion; send it once")
+	}
+	return entra.NewSecret(p.get("assertion")), nil
 }
 
 // oneTarget refuses no answer, and two answers, to what the token is for.

@@ -126,8 +126,11 @@ func TestRefusedInput(t *testing.T) {
 		{name: "unknown route", query: "route=none", want: `not_found route "none": no such route; there are: two, one, narrow`},
 		{name: "unknown identity", query: "route=one&identity=none", want: `not_found identity "none": no such identity`},
 		{name: "fresh, empty", method: "POST", body: "route=one&fresh=", want: `invalid parameter fresh: empty`},
-		{name: "assertion", method: "POST", body: "route=one&assertion=canary", want: "invalid user assertion: no identity here acts on behalf of users"},
-		{name: "assertion in the query", query: "route=one&assertion=canary", want: "invalid user assertion"},
+		{name: "assertion to an application", method: "POST", body: "route=one&assertion=canary", want: `invalid user assertion: identity "app-2" does not act on behalf of users`},
+		{name: "empty assertion", method: "POST", body: "route=one&identity=people&assertion=", want: "invalid parameter assertion: empty"},
+		{name: "two assertions", method: "POST", body: "route=one&identity=people&assertion=canary&assertion=canary", want: "invalid parameter assertion: said twice"},
+		{name: "assertion in the query", query: "route=one&identity=people&assertion=canary", want: "invalid user assertion: not in the query"},
+		{name: "assertion in the query of a POST", method: "POST", query: "assertion=canary", body: "route=one&identity=people", want: "invalid user assertion: not in the query"},
 		{name: "a form by GET", query: "route=one", body: "tenant=customer.example", want: "invalid body: a GET has none here"},
 		{name: "a form by HEAD", method: "HEAD", query: "route=one", body: "tenant=customer.example", want: ""},
 		{name: "JSON", method: "POST", body: `{"route":"one"}`, media: "application/json", want: `invalid Content-Type "application/json": want ` + form},
@@ -180,17 +183,54 @@ func TestFreshIsForPOSTToken(t *testing.T) {
 	}
 }
 
-// Who means a user must not get the application's token for want of a value.
-func TestUserAssertionIsRefusedEvenEmpty(t *testing.T) {
+// Who means a user must not get the application's token for want of a value,
+// nor another user's for having named two.
+func TestUserAssertionIsRefused(t *testing.T) {
 	s := serve(t, issue)
-	for _, value := range []string{"eyJ.canary.x", ""} {
-		a := s.get(t, "/token?route=one", "X-User-Assertion: "+value)
-		if a.StatusCode != http.StatusTeapot || !strings.HasPrefix(a.body, "invalid user assertion") || strings.Contains(a.body, "canary") {
-			t.Errorf("X-User-Assertion %q: got %d %s", value, a.StatusCode, a.body)
-		}
+	for _, tt := range []struct {
+		name, query, form string
+		headers           []string
+		want              string
+	}{
+		{"to an application", "route=one", "", []string{"X-User-Assertion: canary"}, "invalid user assertion: identity"},
+		{"empty, to an application", "route=one", "", []string{"X-User-Assertion: "}, "invalid header X-User-Assertion: empty"},
+		{"empty", "route=one&identity=people", "", []string{"X-User-Assertion: "}, "invalid header X-User-Assertion: empty"},
+		{"twice", "route=one&identity=people", "", []string{"X-User-Assertion: canary", "X-User-Assertion: canary"}, "invalid header X-User-Assertion: said twice"},
+		{"in header and form", "", "route=one&identity=people&assertion=canary", []string{"X-User-Assertion: canary"}, "invalid user assertion: in the form and in the header"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := s.do(t, http.MethodPost, "/token?"+tt.query, strings.NewReader(tt.form), append(tt.headers, isForm)...)
+			if a.StatusCode != http.StatusTeapot || !strings.HasPrefix(a.body, tt.want) || strings.Contains(a.body, "canary") {
+				t.Errorf("got %d %s, want %q", a.StatusCode, a.body, tt.want)
+			}
+		})
 	}
 	if len(s.asked) > 0 {
 		t.Errorf("the source was asked %+v", s.asked)
+	}
+}
+
+func TestUserAssertionReachesTheSource(t *testing.T) {
+	s := serve(t, issue)
+	const target, user = "route=one&identity=people", "X-User-Assertion: eyJ.user.x"
+	for way, a := range map[string]answer{
+		"GET":        s.get(t, "/token?"+target, user),
+		"POST":       s.do(t, http.MethodPost, "/token", strings.NewReader(target), user, isForm),
+		"form":       s.post(t, "/token", target+"&assertion=eyJ.user.x"),
+		"claims":     s.get(t, "/claims?"+target, user),
+		"fresh form": s.post(t, "/token", target+"&fresh=true&assertion=eyJ.user.x"),
+	} {
+		if a.StatusCode != http.StatusOK {
+			t.Errorf("%s: got %d %s", way, a.StatusCode, a.body)
+		}
+	}
+	if len(s.asked) != 6 {
+		t.Fatalf("the source was asked %d times, want once each and twice for the fresh one", len(s.asked))
+	}
+	for _, asked := range s.asked {
+		if asked.Identity != "id-3" || asked.Assertion.Reveal() != "eyJ.user.x" {
+			t.Errorf("asked for %s on behalf of %s", asked.Identity, asked.Assertion.Fingerprint())
+		}
 	}
 }
 

@@ -26,6 +26,7 @@ func FuzzAsk(f *testing.F) {
 		{"route=one;route=two", ""},
 		{"route=one&x=%zz", "%"},
 		{"scope=https://a.example/.default&resource=https://a.example", "assertion=x"},
+		{"identity=people", "assertion=x&route=one"},
 	} {
 		f.Add(seed[0], seed[1])
 	}
@@ -72,6 +73,10 @@ func FuzzAsk(f *testing.F) {
 			case "scope", "resource", "route":
 				targets++
 			case "path", "identity", "tenant", "fresh":
+			case "assertion":
+				if more[name] == nil || said.Get("identity") != "people" {
+					t.Errorf("query %q, form %q: answered, though the assertion has no place there", query, form)
+				}
 			default:
 				t.Errorf("query %q, form %q: answered, though nobody knows %s", query, form, name)
 			}

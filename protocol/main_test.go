@@ -36,7 +36,8 @@ func jwt(signature string) string {
 }
 
 // table has the routes "two", whose host serves two APIs, "one" and "narrow",
-// which is restricted; and the identities "default" and "app-2".
+// which is restricted; and the identities "default", "app-2", and "people",
+// which acts on behalf of users.
 func table(tb testing.TB) *route.Table {
 	tb.Helper()
 	pattern, err := route.ParsePattern("/api/incidents/**")
@@ -50,6 +51,7 @@ func table(tb testing.TB) *route.Table {
 		Identities: []route.Identity{
 			{Name: "default", ID: "id-1", Tenant: tenant, Tenants: []entra.Tenant{customer}},
 			{Name: "app-2", ID: "id-2", Tenant: tenant},
+			{Name: "people", ID: "id-3", Tenant: tenant, OnBehalfOf: true},
 		},
 		Routes: []route.Route{
 			two,

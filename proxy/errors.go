@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"math"
@@ -57,6 +58,11 @@ func WriteError(w http.ResponseWriter, r *http.Request, e *entra.Error) {
 	h.Set("X-Token-Broker-Error", e.Kind.String())
 	if status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="tokenbroker"`) // RFC 9110 §15.5.2 wants one
+	}
+	if e.Claims != "" {
+		// As Microsoft's web APIs hand a challenge on: "Claims challenges, claims
+		// requests, and client capabilities", learn.microsoft.com/entra/identity-platform/claims-challenge.
+		h.Set("WWW-Authenticate", `Bearer realm="tokenbroker", error="insufficient_claims", claims="`+base64.StdEncoding.EncodeToString([]byte(e.Claims))+`"`)
 	}
 	// Only here does waiting help; a refused credential has its pause for us alone.
 	if (e.Kind == entra.Throttled || e.Kind == entra.Unavailable) && e.RetryAfter > 0 {

@@ -24,9 +24,6 @@ func refuse(r *http.Request) error {
 			return entra.Errorf(entra.Invalid, "proxy.refuse", "upgrade to %s: not forwarded, the token would go where no rule is", entra.Quote(protocol))
 		}
 	}
-	if _, ok := r.Header["X-User-Assertion"]; ok {
-		return entra.Errorf(entra.Invalid, "proxy.refuse", "header X-User-Assertion: no identity here acts on behalf of users; leave it off")
-	}
 	for name := range r.Header {
 		if overrides(canonical(name)) {
 			return entra.Errorf(entra.Invalid, "proxy.refuse", "header %s: what it stands for is decided by the request line alone, put it there", name)

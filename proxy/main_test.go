@@ -61,7 +61,7 @@ func transportTo(tb testing.TB, up *httptest.Server) *http.Transport {
 }
 
 // table has the routes defender, based (whose upstream has a path of its own),
-// and readonly.
+// readonly, and users, whose identity acts on behalf of them.
 func table(tb testing.TB, upstreamURL string) *route.Table {
 	tb.Helper()
 	catalogue, err := defender.Load()
@@ -76,12 +76,16 @@ func table(tb testing.TB, upstreamURL string) *route.Table {
 		return u
 	}
 	routes, err := route.NewTable(route.Config{
-		Catalogue:  catalogue,
-		Identities: []route.Identity{{Name: "default", ID: "id-1", Tenant: home, Tenants: []entra.Tenant{customer}}},
+		Catalogue: catalogue,
+		Identities: []route.Identity{
+			{Name: "default", ID: "id-1", Tenant: home, Tenants: []entra.Tenant{customer}},
+			{Name: "people", ID: "id-2", Tenant: home, OnBehalfOf: true},
+		},
 		Routes: []route.Route{
 			{Name: "defender", Upstream: to(""), Scope: scope},
 			{Name: "based", Upstream: to("/base/v%201/"), Scope: scope},
 			{Name: "readonly", Upstream: to(""), Scope: scope, Access: route.ReadOnly},
+			{Name: "users", Upstream: to(""), Scope: scope, Identity: "people"},
 		},
 	})
 	if err != nil {

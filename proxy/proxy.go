@@ -147,6 +147,10 @@ func (p *Proxy) admit(r *http.Request, target route.Target) (route.Call, error) 
 	if target.Path == "" {
 		target.Path = "/" // RFC 9110 §4.2.3
 	}
+	var err error
+	if target.Assertion, err = route.UserAssertion(r.Header); err != nil {
+		return route.Call{}, err
+	}
 	call, err := p.cfg.Resolve(r.Context(), target)
 	if err != nil {
 		return route.Call{}, err

@@ -14,6 +14,8 @@ type Target struct {
 	Tenant string // empty: the identity's own
 	Method string
 	Path   string // escaped as it was sent, without the /proxy/name before it and without a query
+
+	Assertion entra.Secret // the token of the user to act on behalf of; zero: the identity itself
 }
 
 // Call is a target, resolved: all that is needed to judge it, to get its token
@@ -26,6 +28,8 @@ type Call struct {
 	Endpoint *defender.Endpoint // nil: the catalogue does not know it
 	Method   string
 	Path     Path
+
+	Assertion entra.Secret // the user's whom it is made for; zero: the identity itself
 }
 
 // Resolve resolves a call. It does not judge it: see [Call.Permitted].
@@ -50,25 +54,30 @@ func (t *Table) Resolve(target Target) (Call, error) {
 	if err != nil {
 		return Call{}, err
 	}
+	if err := identity.actsFor(target.Assertion); err != nil {
+		return Call{}, err
+	}
 	return Call{
-		Route:    r,
-		Identity: identity,
-		Tenant:   tenant,
-		Scope:    scope,
-		Endpoint: t.endpoint(r, target.Method, path),
-		Method:   target.Method,
-		Path:     path,
+		Route:     r,
+		Identity:  identity,
+		Tenant:    tenant,
+		Scope:     scope,
+		Endpoint:  t.endpoint(r, target.Method, path),
+		Method:    target.Method,
+		Path:      path,
+		Assertion: target.Assertion,
 	}, nil
 }
 
 // Request asks for the call's token.
 func (c *Call) Request() entra.Request {
 	return entra.Request{
-		Identity: c.Identity.ID,
-		Tenant:   c.Tenant,
-		Scope:    c.Scope,
-		Route:    c.Route.Name,
-		Use:      entra.Proxy,
+		Identity:  c.Identity.ID,
+		Tenant:    c.Tenant,
+		Scope:     c.Scope,
+		Assertion: c.Assertion,
+		Route:     c.Route.Name,
+		Use:       entra.Proxy,
 	}
 }
 

@@ -71,6 +71,8 @@ type Identity struct {
 	Tenant  entra.Tenant   // its own; empty: only Entra knows it, as with a managed identity
 	Tenants []entra.Tenant // further ones that it may be used in
 	Guest   bool           // only in those: in a caller's [View], its own is not open
+
+	OnBehalfOf bool // it acts on behalf of whom the assertion of each request is of, and never as itself
 }
 
 // Route leads to an upstream, with the tokens of one identity.

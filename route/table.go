@@ -25,6 +25,7 @@ type Table struct {
 	byDefault  *Identity                // nil: several, and none is the default
 	routes     []*Route                 // the open ones; each names its identity
 	users      map[entra.Scope][]*Route // the open ones whose calls can need the scope
+	akin       map[entra.Scope][]*Route // those that need the same resource application by another of its names
 	closed     map[string]string        // of the optional ones, why each is closed
 }
 
@@ -35,7 +36,7 @@ type Table struct {
 // are closed. Otherwise a read-only defender could be walked round by mde,
 // whose calls have the same token.
 func NewTable(cfg Config) (*Table, error) {
-	t := &Table{catalogue: cfg.Catalogue, closed: make(map[string]string), users: make(map[entra.Scope][]*Route)}
+	t := &Table{catalogue: cfg.Catalogue, closed: make(map[string]string)}
 	faults := slices.Concat(t.addIdentities(cfg.Identities), t.addRoutes(cfg.Routes))
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
@@ -44,11 +45,17 @@ func NewTable(cfg Config) (*Table, error) {
 	return t, nil
 }
 
-// indexUsers notes which routes need which scopes.
+// indexUsers notes which routes need which scopes, and which of them need the
+// same resource application by another of its names: samples and clients ask for
+// names that no upstream has.
 func (t *Table) indexUsers() {
+	t.users, t.akin = make(map[entra.Scope][]*Route), make(map[entra.Scope][]*Route)
 	for _, r := range t.routes {
 		for _, scope := range r.Scopes() {
 			t.users[scope] = append(t.users[scope], r)
+			for _, alias := range t.catalogue.Aliases(scope) {
+				t.akin[alias] = append(t.akin[alias], r)
+			}
 		}
 	}
 }
@@ -136,15 +143,21 @@ func (t *Table) DefaultIdentity() entra.IdentityID {
 
 // UsersOf lists the open routes whose calls can need a token of that scope and
 // identity: whoever holds such a token can do all that they let through, and
-// what they refuse as well.
+// what they refuse as well. Where none needs the scope by this name, they are
+// those that need its resource application by another: the token is as good.
 func (t *Table) UsersOf(scope entra.Scope, identity entra.IdentityID) []*Route {
-	var users []*Route
-	for _, r := range t.users[scope] {
-		if t.identity(r.Identity).ID == identity {
-			users = append(users, r)
+	for _, candidates := range [][]*Route{t.users[scope], t.akin[scope]} {
+		var users []*Route
+		for _, r := range candidates {
+			if t.identity(r.Identity).ID == identity {
+				users = append(users, r)
+			}
+		}
+		if len(users) > 0 {
+			return users
 		}
 	}
-	return users
+	return nil
 }
 
 func (t *Table) route(name string) *Route {

@@ -196,6 +196,14 @@ func TestUsersOf(t *testing.T) {
 		{xdr, "soc", ""},
 		{graph, "default", "graph"},
 		{"https://other.example/.default", "default", ""},
+		// By another name of its resource application, where none needs this one.
+		{"https://api.securitycenter.windows.com/.default", "default", "mde-legacy"},
+		{"https://api.securitycenter.windows.com/.default", "soc", "mde"},
+		{"https://securitycenter.onmicrosoft.com/windowsatpservice/.default", "default", "defender mde-legacy"},
+		{"https://securitycenter.onmicrosoft.com/windowsatpservice/.default", "soc", "mde"},
+		{"https://securitycenter.onmicrosoft.com/windowsatpservice/Machine.Read", "default", ""},
+		{"https://security.microsoft.com/mtp/.default", "default", "defender"},
+		{"https://security.microsoft.com/mtp/.default", "soc", ""},
 	} {
 		if got := names(table.UsersOf(tt.scope, identity(tt.identity).ID)); got != tt.want {
 			t.Errorf("%s as %s: got %q, want %q", tt.scope, tt.identity, got, tt.want)

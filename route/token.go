@@ -15,6 +15,8 @@ type Ask struct {
 	Path     string // escaped, with Route: which of its scopes. Empty: that of its own host
 	Identity string // by name; empty: as the route says, or as those agree that use the scope, or the default
 	Tenant   string // empty: the identity's own
+
+	Assertion entra.Secret // the token of the user to act on behalf of; zero: the identity itself
 }
 
 // Grant is what an [Ask] comes to. It is for policy to say whether its request
@@ -66,6 +68,10 @@ func (t *Table) ResolveToken(ask Ask) (Grant, error) {
 	if g.Request.Tenant, err = identity.tenant(ask.Tenant); err != nil {
 		return Grant{}, err
 	}
+	if err := identity.actsFor(ask.Assertion); err != nil {
+		return Grant{}, err
+	}
+	g.Request.Assertion = ask.Assertion
 	return g, nil
 }
 
@@ -84,11 +90,15 @@ func (t *Table) scopesFor(r *Route, path string) (scope entra.Scope, others []en
 	return scope, nil, err
 }
 
-// identityFor returns the name of the identity of the routes that use a scope.
+// identityFor returns the name of the identity of the routes that use a scope,
+// by this name or else by another of its resource application.
 // Routes that the configuration does not name have no say beside those that it
 // names. A scope that no route uses is the default identity's.
 func (t *Table) identityFor(scope entra.Scope) (string, error) {
 	users := t.users[scope]
+	if len(users) == 0 {
+		users = t.akin[scope]
+	}
 	configured := slices.ContainsFunc(users, func(r *Route) bool { return !r.Optional })
 	var first *Route
 	for _, r := range users {

@@ -103,6 +103,13 @@ func TestIdentityOfAScope(t *testing.T) {
 			}
 		}
 	})
+	t.Run("another name of a resource is the identity's that uses the resource", func(t *testing.T) {
+		routes := configured(t, builtin(t, entra.Public), "mde", as(soc))
+		grant, err := newTable(t, routes, identity("default"), identity(soc)).ResolveToken(route.Ask{Scope: "https://securitycenter.onmicrosoft.com/windowsatpservice/.default"})
+		if err != nil || grant.Identity != soc {
+			t.Errorf("got %q, %v; want soc", grant.Identity, err)
+		}
+	})
 	t.Run("the only identity is the default one", func(t *testing.T) {
 		if grant, err := ask(t, nil, identity(soc)); err != nil || grant.Identity != soc {
 			t.Errorf("got %q, %v; want soc", grant.Identity, err)

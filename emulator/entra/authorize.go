@@ -62,7 +62,7 @@ func (a *App) redirect(wanted string) (string, platform, *refusal) {
 		for _, uri := range uris {
 			none = false
 			if wanted == "" || sameRedirect(uri, wanted) {
-				return cmp.Or(wanted, uri), platform(p), nil //nolint:gosec // one of three
+				return cmp.Or(wanted, uri), platform(p), nil
 			}
 		}
 	}
@@ -106,7 +106,7 @@ func (s *Server) authorize(v version) http.HandlerFunc {
 			return
 		}
 		if no := si.parse(v, r.Form); no != nil {
-			s.respond(w, r, si.auth, failed(no))
+			s.respond(w, si.auth, failed(no))
 			return
 		}
 		s.advance(w, r, si)
@@ -115,19 +115,9 @@ func (s *Server) authorize(v version) http.HandlerFunc {
 
 // parseAuthorize reads who asks, and where the answer goes.
 func (s *Server) parseAuthorize(name string, form url.Values) (*signIn, *refusal) {
-	if form.Get("client_id") == "" {
-		return nil, missing("client_id")
-	}
-	tenant, no := s.tenantOrAny(name)
+	app, tenant, no := s.registration(name, form.Get("client_id"))
 	if no != nil {
 		return nil, no
-	}
-	app, known := s.app(form.Get("client_id"))
-	switch {
-	case !known, tenant != nil && !app.openTo(tenant):
-		return nil, noApp(form.Get("client_id"), entra.Tenant(name))
-	case tenant == nil && app.Home != "":
-		return nil, notMultiTenant(app.ClientID)
 	}
 	auth := &authorization{
 		asked: form.Get("redirect_uri"), mode: cmp.Or(form.Get("response_mode"), "query"),
@@ -172,26 +162,25 @@ func failed(no *refusal) url.Values {
 }
 
 // respond sends the browser back to the app.
-func (s *Server) respond(w http.ResponseWriter, r *http.Request, auth *authorization, answer url.Values) {
+func (s *Server) respond(w http.ResponseWriter, auth *authorization, answer url.Values) {
 	if auth.state != "" {
 		answer.Set("state", auth.state)
 	}
-	switch auth.mode {
-	case "form_post":
+	separator := "?"
+	switch {
+	case auth.mode == "form_post":
 		s.page(w, formPostTemplate, struct {
 			Action string
 			Fields url.Values
 		}{auth.redirect, answer})
-	case "fragment":
-		w.Header().Set("Location", auth.redirect+"#"+answer.Encode())
-		w.WriteHeader(http.StatusFound)
-	default:
-		separator := "?"
-		if strings.Contains(auth.redirect, "?") {
-			separator = "&"
-		}
-		http.Redirect(w, r, auth.redirect+separator+answer.Encode(), http.StatusFound) //nolint:gosec // to a redirect URI of the app's registration
+		return
+	case auth.mode == "fragment":
+		separator = "#"
+	case strings.Contains(auth.redirect, "?"):
+		separator = "&"
 	}
+	w.Header().Set("Location", auth.redirect+separator+answer.Encode())
+	w.WriteHeader(http.StatusFound)
 }
 
 // giveCode makes a code for a user who has signed in.
@@ -219,8 +208,6 @@ func (s *Server) byCode(req *tokenRequest, app *App) (*userGrant, *refusal) {
 	switch {
 	case no != nil:
 		return nil, no
-	case code.redeemed:
-		return nil, redeemed()
 	case !time.Now().Before(code.expires):
 		return nil, expiredCode()
 	case req.tenant != nil && req.tenant.ID != code.tenant:

@@ -2,6 +2,7 @@ package entraemu_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -280,4 +281,25 @@ func TestCodeIsGoodOnceForManyAtOnce(t *testing.T) {
 	if got := w.Stats(); got.Given["authorization_code"] != 1 || got.Given[deviceType] != 1 || got.Refused[54005] != 30 {
 		t.Errorf("got %+v, want each to be given once", got)
 	}
+}
+
+// FuzzAuthorize sends strangers' bytes as a request for a code: there is a page
+// or a redirect to a registered URI.
+func FuzzAuthorize(f *testing.F) {
+	w := newWorld(f)
+	_, good, _ := strings.Cut(authorizeURL("prompt", "none"), "?")
+	f.Add(good)
+	f.Add(strings.Replace(good, "response_mode", "fragment", 1) + "&login_hint=%3Cscript%3E")
+	f.Fuzz(func(t *testing.T, query string) {
+		got := httptest.NewRecorder()
+		w.ServeHTTP(got, &http.Request{
+			Method: http.MethodGet, Host: host, Header: http.Header{}, Body: http.NoBody,
+			URL: &url.URL{Scheme: "https", Host: host, Path: "/" + tenant + "/oauth2/v2.0/authorize", RawQuery: query},
+		})
+		to := got.Header().Get("Location")
+		registered := strings.HasPrefix(to, "http://localhost") || strings.HasPrefix(to, "https://127.0.0.1") || strings.HasPrefix(to, portal)
+		if got.Code >= 500 || to != "" && !registered || strings.Contains(got.Body.String(), "<script>alert") {
+			t.Errorf("got %d to %q: %s", got.Code, to, got.Body)
+		}
+	})
 }

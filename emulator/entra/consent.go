@@ -49,7 +49,7 @@ func (s *Server) consent(form consentForm) http.HandlerFunc {
 			s.refusePage(w, no)
 			return
 		}
-		http.Redirect(w, r, answer, http.StatusFound) //nolint:gosec // to a redirect URI of the app's registration
+		http.Redirect(w, r, answer, http.StatusFound)
 	}
 }
 
@@ -73,18 +73,9 @@ func (s *Server) parseConsent(form consentForm, r *http.Request) (*consentReques
 		return nil, invalidScope(query.Get("scope"))
 	}
 	req := &consentRequest{form: form, scope: query.Get("scope"), state: query.Get("state")}
-	name, client := r.PathValue("tenant"), query.Get("client_id")
 	var no *refusal
-	if req.tenant, no = s.tenantOrAny(name); no != nil {
+	if req.app, req.tenant, no = s.registration(r.PathValue("tenant"), query.Get("client_id")); no != nil {
 		return nil, no
-	}
-	anybody := req.tenant == nil
-	var known bool
-	switch req.app, known = s.app(client); {
-	case !known, !anybody && !req.app.openTo(req.tenant):
-		return nil, noApp(client, entra.Tenant(name))
-	case anybody && req.app.Home != "":
-		return nil, notMultiTenant(client)
 	}
 	req.redirect, _, no = req.app.redirect(query.Get("redirect_uri"))
 	return req, no

@@ -1,6 +1,7 @@
 package entraemu
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -159,30 +160,29 @@ func (d *delegation) weigh(w wish) *refusal {
 	return nil
 }
 
-// consent does what a user answered: it grants what is lacking, to themselves
+// consentTo does what a user answered: it grants what is lacking, to themselves
 // or, for an administrator who says so, to everybody in the tenant. It makes
 // the app's service principal there if there is none.
 func (s *Server) consentTo(d *delegation, everybody bool) {
-	added := Scopes{d.resource.Name: d.lacking}
+	name := d.resource.Name
 	if !everybody {
 		_ = s.changeAccount(d.user.UPN, func(a *account) { // it is known
-			a.Consents = append(slices.Clone(a.Consents), UserConsent{Tenant: d.tenant.ID, ClientID: d.app.ClientID, Scopes: added})
+			own := UserConsent{Tenant: d.tenant.ID, ClientID: d.app.ClientID, Scopes: Scopes{name: d.lacking}}
+			a.Consents = append(slices.Clone(a.Consents), own)
 		})
-		added = nil
 	}
-	consent := Consent{Tenant: d.tenant.ID}
-	if before := d.app.consent(d.tenant); before != nil {
-		consent = *before
-	}
-	for resource, names := range added {
-		merged := Scopes{resource: slices.Concat(consent.Scopes[resource], names)}
-		for other, names := range consent.Scopes {
-			if other != resource {
-				merged[other] = names
-			}
+	_ = s.change(d.app.ClientID, func(app *App) { // it is known
+		consent := Consent{Tenant: d.tenant.ID}
+		if before := app.consent(d.tenant); before != nil {
+			consent = *before
 		}
-		consent.Scopes = merged
-	}
-	_ = s.SetConsent(d.app.ClientID, consent) // both are known
+		if everybody {
+			granted := Scopes{}
+			maps.Copy(granted, consent.Scopes)
+			granted[name] = slices.Concat(granted[name], d.lacking)
+			consent.Scopes = granted
+		}
+		app.Consents = append(app.without(d.tenant.ID), consent)
+	})
 	s.count(func(stats *Stats) { stats.Consents++ })
 }

@@ -63,19 +63,9 @@ func (s *Server) deviceCode(w http.ResponseWriter, r *http.Request) {
 // is looked at when it redeems the code, as with Entra.
 func (s *Server) parseDevice(r *http.Request) (*deviceCode, *refusal) {
 	form := r.PostForm
-	if form.Get("client_id") == "" {
-		return nil, missing("client_id")
-	}
-	tenant, no := s.tenantOrAny(r.PathValue("tenant"))
+	app, tenant, no := s.registration(r.PathValue("tenant"), form.Get("client_id"))
 	if no != nil {
 		return nil, no
-	}
-	app, known := s.app(form.Get("client_id"))
-	switch {
-	case !known, tenant != nil && !app.openTo(tenant):
-		return nil, noApp(form.Get("client_id"), entra.Tenant(r.PathValue("tenant")))
-	case tenant == nil && app.Home != "":
-		return nil, notMultiTenant(app.ClientID)
 	}
 	w, no := wishOf(v2, form, wish{})
 	if no != nil {
@@ -121,8 +111,6 @@ func (s *Server) poll(code, client string) (*deviceCode, *refusal) {
 	switch {
 	case !known || device.client != client:
 		return nil, badDeviceCode()
-	case device.redeemed:
-		return nil, redeemed()
 	case device.declined:
 		return nil, deviceDeclined()
 	case !now.Before(device.expires):
@@ -188,6 +176,11 @@ func (s *Server) settle(code string, decide func(*deviceCode)) *refusal {
 	return nil
 }
 
+// signedInto is the decision to sign in.
+func signedInto(from session, tenant *Tenant) func(*deviceCode) {
+	return func(device *deviceCode) { device.signedIn, device.session, device.tenant = true, from, tenant.ID }
+}
+
 // deviceAuth asks a user for the code that their device shows, and then signs
 // them in.
 func (s *Server) deviceAuth(w http.ResponseWriter, r *http.Request) {
@@ -217,8 +210,8 @@ func (s *Server) Approve(userCode, upn string) error {
 	if no != nil {
 		return no.failure()
 	}
-	now := time.Now()
-	user, no := s.standing(upn, now, true, "")
+	who := login{upn: upn, mfa: true, at: time.Now()}
+	user, no := s.standing(who, "")
 	if no != nil {
 		return no.failure()
 	}
@@ -236,8 +229,8 @@ func (s *Server) Approve(userCode, upn string) error {
 	if len(d.lacking) > 0 {
 		s.consentTo(d, false)
 	}
-	from := s.open(session{upn: user.UPN, client: device.client, mfa: true, at: now})
-	if no := s.settle(code, func(device *deviceCode) { device.session, device.signedIn, device.tenant = from, true, tenant.ID }); no != nil {
+	from := s.open(session{login: who, client: device.client})
+	if no := s.settle(code, signedInto(from, tenant)); no != nil {
 		return no.failure()
 	}
 	s.count(func(stats *Stats) { stats.SignIns++ })

@@ -124,7 +124,7 @@ func (s *Server) takeFault(endpoint string) (f Faults, changed <-chan struct{}) 
 // whether that was the answer.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, f Faults, changed <-chan struct{}) (answered bool) {
 	if !f.wait(r.Context(), changed) {
-		return true // nobody listens any more
+		panic(http.ErrAbortHandler) // an answer of nothing could still reach a client that is about to leave
 	}
 	status := f.Status
 	if status != 0 && f.RetryAfterS > 0 {

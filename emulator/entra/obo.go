@@ -44,12 +44,12 @@ func (s *Server) onBehalfOf(req *tokenRequest, app *App) (*userGrant, *refusal) 
 	}
 	user, known := s.accountOf(tenant, claims.Object)
 	s.mu.Lock()
-	before, traced := s.sessions[claims.session]
+	before := s.sessions[claims.session] // of nobody, if there is none
 	s.mu.Unlock()
-	if !known || !traced || before.upn != user.UPN {
+	if !known || before.upn != user.UPN {
 		return nil, badUserAssertion("The user's session is not known")
 	}
-	from := s.open(session{upn: before.upn, client: app.ClientID, proof: proof, mfa: before.mfa, at: before.at})
+	from := s.open(session{login: before.login, client: app.ClientID, proof: proof})
 	g, no := s.toUser(req, from, tenant, w)
 	if no != nil && no.number == 50076 {
 		no = no.as("interaction_required")

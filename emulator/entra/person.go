@@ -40,7 +40,7 @@ func (p *Person) SignIn(ctx context.Context, page string) (*http.Request, error)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, page, nil)
 	for err == nil {
 		var resp *http.Response
-		if resp, err = browser.Do(req); err != nil { //nolint:gosec // where the pages of the fake lead
+		if resp, err = browser.Do(req); err != nil {
 			break
 		}
 		var body []byte
@@ -82,7 +82,7 @@ func (p *Person) answer(got *http.Request, page string) (req *http.Request, step
 	if err != nil {
 		return nil, "", err
 	}
-	req, err = http.NewRequestWithContext(got.Context(), http.MethodPost, action.String(), strings.NewReader(form.Encode()))
+	req, err = http.NewRequestWithContext(got.Context(), http.MethodPost, action.String(), strings.NewReader(form.Encode())) //nolint:gosec // where the pages of the fake lead
 	if err == nil {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}

@@ -19,8 +19,8 @@ type userRealm struct {
 	ActiveURL string `json:"federation_active_auth_url,omitempty"`
 }
 
-// realm answers the look-up that precedes a password: it asks nobody to prove
-// anything, and it does not tell whether the user exists.
+// realm answers the look-up that precedes a password. It asks nobody to prove
+// anything, and tells of a domain, not whether a user is in it.
 func (s *Server) realm(w http.ResponseWriter, r *http.Request) {
 	f, changed := s.takeFault(RealmEndpoint)
 	if s.fail(w, r, f, changed) {

@@ -2,6 +2,7 @@ package entraemu
 
 import (
 	"crypto/rand"
+	"slices"
 	"time"
 
 	"tokenbroker/entra"
@@ -90,7 +91,7 @@ func (s *Server) byRefreshToken(req *tokenRequest, app *App) (*userGrant, *refus
 		return nil, no
 	}
 	if !w.has("offline_access") {
-		g.wish.openID = append(g.wish.clone().openID, "offline_access") // it is replaced in any case
+		g.wish.openID = append(slices.Clone(w.openID), "offline_access") // it is replaced in any case
 	}
 	if token.session.spa {
 		g.expires = token.expires

@@ -92,6 +92,7 @@ func TestRefreshTokenIsRefused(t *testing.T) {
 		if err := w.RevokeSessions(alice); err != nil {
 			t.Fatal(err)
 		}
+		w.edit(t, alice, func(u *entraemu.User) { u.Name = "Alice B." }) // changes nothing about it
 		e := w.refused(t, "revoked", tokenPath, byRefresh(next.Refresh, "client_secret", "good"), 50173, "invalid_grant")
 		if e.Suberror != "bad_token" {
 			t.Errorf("got %+v", e)

@@ -298,6 +298,11 @@ func FuzzToken(f *testing.F) {
 	a := w.assertion()
 	a.key = otherKey()
 	f.Add(w.byAssertion(a.sign(f)).Encode(), a.sign(f))
+	f.Add(w.byPassword(f, alice, "password", "wrong").Encode(), "")
+	f.Add(w.onBehalf(w.forBroker(f, alice, tenant), "client_secret", "wrong").Encode(), "")
+	f.Add(byRefresh("x").Encode(), "")
+	f.Add(byCode("x").Encode(), "")
+	f.Add(poll("x").Encode(), "")
 	f.Fuzz(func(t *testing.T, body, assertion string) {
 		for _, sent := range []string{body, form(w.byAssertion(assertion), "scope", xdrScope).Encode()} {
 			got, err := w.do(t.Context(), t, http.MethodPost, "/"+tenant+"/oauth2/v2.0/token", sent, "Content-Type", "application/x-www-form-urlencoded")

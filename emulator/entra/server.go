@@ -264,6 +264,26 @@ func (s *Server) tenantOrAny(name string) (*Tenant, *refusal) {
 	return s.tenant(name)
 }
 
+// registration finds an app that a browser or a device asks for, and the tenant
+// that it asks for; nil is that of whoever signs in. Nobody has to have consented.
+func (s *Server) registration(name, client string) (App, *Tenant, *refusal) {
+	if client == "" {
+		return App{}, nil, missing("client_id")
+	}
+	tenant, no := s.tenantOrAny(name)
+	if no != nil {
+		return App{}, nil, no
+	}
+	app, known := s.app(client)
+	switch {
+	case !known, tenant != nil && !app.openTo(tenant):
+		return App{}, nil, noApp(client, entra.Tenant(name))
+	case tenant == nil && app.Home != "":
+		return App{}, nil, notMultiTenant(client)
+	}
+	return app, tenant, nil
+}
+
 // tenantOf returns a tenant by its id, which is known.
 func (s *Server) tenantOf(id entra.Tenant) *Tenant {
 	return &s.config.Tenants[slices.IndexFunc(s.config.Tenants, func(t Tenant) bool { return t.ID == id })]

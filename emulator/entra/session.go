@@ -10,13 +10,18 @@ import (
 // session is one signing in of a user to an app, from which tokens and further
 // sessions come.
 type session struct {
+	login
 	id     string
-	upn    string
 	client string
 	proof  string // how the client proved itself: as appidacr has it
-	mfa    bool
 	spa    bool
-	at     time.Time // when the user gave their password
+}
+
+// login is a user who has proved who they are.
+type login struct {
+	upn string
+	mfa bool
+	at  time.Time // when they gave their password
 }
 
 // open remembers a session, so that a token on whose behalf somebody asks can
@@ -29,17 +34,17 @@ func (s *Server) open(made session) session {
 	return made
 }
 
-// standing returns the user of a session, unless it is good no more.
-func (s *Server) standing(upn string, at time.Time, mfa bool, audience string) (User, *refusal) {
-	a, known := s.account(upn)
+// standing returns the user of a login, unless that is good no more.
+func (s *Server) standing(l login, audience string) (User, *refusal) {
+	a, known := s.account(l.upn)
 	switch {
 	case !known:
-		return User{}, noAccount(upn)
+		return User{}, noAccount(l.upn)
 	case a.Disabled:
 		return User{}, disabledUser()
-	case at.Before(a.validFrom):
-		return User{}, revoked(at, a.validFrom)
-	case a.MFA && !mfa:
+	case l.at.Before(a.validFrom):
+		return User{}, revoked(l.at, a.validFrom)
+	case a.MFA && !l.mfa:
 		return User{}, needsMFA(audience)
 	}
 	return a.User, nil
@@ -91,7 +96,7 @@ func (s *Server) prove(app *App, req *tokenRequest, public bool) (proof string, 
 // toUser checks that the session still stands and that all is consented to. The
 // tenant is the user's where the request names none.
 func (s *Server) toUser(req *tokenRequest, from session, tenant *Tenant, w wish) (*userGrant, *refusal) {
-	user, no := s.standing(from.upn, from.at, from.mfa, w.audience)
+	user, no := s.standing(from.login, w.audience)
 	if no != nil {
 		return nil, no
 	}
@@ -134,5 +139,5 @@ func (s *Server) byPassword(req *tokenRequest, app *App) (*userGrant, *refusal) 
 	case user.Federation != "":
 		return nil, wrongPassword() // Entra does not have it
 	}
-	return s.toUser(req, s.open(session{upn: user.UPN, client: app.ClientID, proof: proof, at: time.Now()}), req.tenant, w)
+	return s.toUser(req, s.open(session{login: login{upn: user.UPN, at: time.Now()}, client: app.ClientID, proof: proof}), req.tenant, w)
 }

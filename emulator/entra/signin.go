@@ -14,13 +14,6 @@ const sessionCookie = "ESTSAUTH"
 // signInLifetime is how long a page waits for its user.
 const signInLifetime = 15 * time.Minute
 
-// login is a user who has signed in with a browser.
-type login struct {
-	upn string
-	mfa bool
-	at  time.Time
-}
-
 // step is the page that a sign-in is at.
 type step uint8
 
@@ -70,13 +63,13 @@ func (s *Server) advance(w http.ResponseWriter, r *http.Request, si *signIn) {
 	d, no := s.next(r, si)
 	switch {
 	case no != nil && si.prompt == "none" && si.auth != nil:
-		s.respond(w, r, si.auth, failed(no))
+		s.respond(w, si.auth, failed(no))
 	case no != nil:
 		s.refusePage(w, no)
 	case si.step == complete:
-		s.finish(w, r, si, d)
+		s.finish(w, si, d)
 	case si.prompt == "none":
-		s.respond(w, r, si.auth, failed(si.silently()))
+		s.respond(w, si.auth, failed(si.silently()))
 	default:
 		s.ask(w, r, si, d, nil)
 	}
@@ -102,7 +95,7 @@ func (s *Server) next(r *http.Request, si *signIn) (*delegation, *refusal) {
 			return nil, nil
 		}
 	}
-	user, no := s.standing(si.login.upn, si.login.at, si.login.mfa, si.wish.audience)
+	user, no := s.standing(si.login, si.wish.audience)
 	if no != nil && no.number == 50076 {
 		si.step = askMFA
 		return nil, nil
@@ -160,8 +153,8 @@ func (s *Server) signedIn(r *http.Request) []login {
 	known := slices.Clone(s.browsers[cookie.Value])
 	s.mu.Unlock()
 	return slices.DeleteFunc(known, func(l login) bool {
-		_, no := s.standing(l.upn, l.at, true, "")
-		return no != nil
+		_, no := s.standing(l, "")
+		return no != nil && no.number != 50076 // that can be made good for
 	})
 }
 
@@ -171,7 +164,7 @@ func (s *Server) keep(w http.ResponseWriter, r *http.Request, l login) {
 	if cookie, err := r.Cookie(sessionCookie); err == nil && len(s.signedIn(r)) > 0 {
 		value = cookie.Value
 	}
-	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Value: value, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteNoneMode})
+	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Value: value, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	same := func(other login) bool { return strings.EqualFold(other.upn, l.upn) }
@@ -186,13 +179,12 @@ func (s *Server) continueSignIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.PostForm.Get("answer") == "cancel" {
-		s.abandon(w, r, &si)
+		s.abandon(w, &si)
 		return
 	}
-	d, no := s.take(w, r, &si)
-	if no != nil {
+	if no := s.take(w, r, &si); no != nil {
 		s.count(func(stats *Stats) { stats.Refused[no.number]++ })
-		s.ask(w, r, &si, d, no)
+		s.ask(w, r, &si, nil, no)
 		return
 	}
 	s.advance(w, r, &si)
@@ -209,7 +201,7 @@ func (s *Server) takeSignIn(flow string) (signIn, bool) {
 
 // take does what the user answered. A refusal is shown on the page that they
 // answered from.
-func (s *Server) take(w http.ResponseWriter, r *http.Request, si *signIn) (*delegation, *refusal) {
+func (s *Server) take(w http.ResponseWriter, r *http.Request, si *signIn) *refusal {
 	switch si.step {
 	case askAccount:
 		known := s.signedIn(r)
@@ -222,37 +214,35 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request, si *signIn) (*dele
 		user, no := s.logIn(r.PostForm.Get("login"), r.PostForm.Get("passwd"))
 		if no != nil {
 			si.hint = r.PostForm.Get("login")
-			return nil, no
+			return no
 		}
 		si.login = login{upn: user.UPN, at: time.Now()}
 		s.keep(w, r, si.login)
 	case askMFA:
 		if strings.TrimSpace(r.PostForm.Get("otc")) != MFACode {
-			return nil, wrongMFACode()
+			return wrongMFACode()
 		}
 		si.login.mfa = true
 		s.keep(w, r, si.login)
 	case askConsent:
-		d, no := s.next(r, si)
-		if no != nil || d == nil {
-			return nil, no // what was asked has changed meanwhile
+		if d, no := s.next(r, si); no == nil && d != nil { // else something has changed while they read
+			s.consentTo(d, d.user.governs(d.tenant) && r.PostForm.Get("organisation") != "")
+			si.agreed = true
 		}
-		s.consentTo(d, d.user.governs(d.tenant) && r.PostForm.Get("organisation") != "")
-		si.agreed = true
 	case complete: // has no page
 	}
-	return nil, nil
+	return nil
 }
 
 // finish gives the app or the device what it waits for.
-func (s *Server) finish(w http.ResponseWriter, r *http.Request, si *signIn, d *delegation) {
+func (s *Server) finish(w http.ResponseWriter, si *signIn, d *delegation) {
 	s.count(func(stats *Stats) { stats.SignIns++ })
-	from := s.open(session{upn: d.user.UPN, client: si.client, mfa: si.login.mfa, at: si.login.at})
+	from := s.open(session{login: si.login, client: si.client})
 	if si.auth != nil {
-		s.respond(w, r, si.auth, s.giveCode(si, from, d.tenant))
+		s.respond(w, si.auth, s.giveCode(si, from, d.tenant))
 		return
 	}
-	if no := s.settle(si.device, func(device *deviceCode) { device.session, device.signedIn, device.tenant = from, true, d.tenant.ID }); no != nil {
+	if no := s.settle(si.device, signedInto(from, d.tenant)); no != nil {
 		s.refusePage(w, no)
 		return
 	}
@@ -260,9 +250,9 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request, si *signIn, d *d
 }
 
 // abandon tells the app or the device that the user does not want to.
-func (s *Server) abandon(w http.ResponseWriter, r *http.Request, si *signIn) {
+func (s *Server) abandon(w http.ResponseWriter, si *signIn) {
 	if si.auth != nil {
-		s.respond(w, r, si.auth, failed(userDeclined()))
+		s.respond(w, si.auth, failed(userDeclined()))
 		return
 	}
 	if no := s.settle(si.device, func(device *deviceCode) { device.declined = true }); no != nil {
@@ -279,7 +269,7 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
 		delete(s.browsers, cookie.Value)
 		s.mu.Unlock()
 	}
-	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Path: "/", MaxAge: -1, Secure: true, HttpOnly: true, SameSite: http.SameSiteNoneMode})
+	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Path: "/", MaxAge: -1, Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode})
 	if to := r.URL.Query().Get("post_logout_redirect_uri"); s.isRedirect(to) {
 		http.Redirect(w, r, to, http.StatusFound) //nolint:gosec // to a redirect URI of an app's registration
 		return

@@ -68,6 +68,7 @@ func TestBrowserRemembersWhoSignedIn(t *testing.T) {
 		if _, err := p.SignIn(t.Context(), authorizeURL("login_hint", bob)); err == nil {
 			t.Error("a hint of somebody else is taken for who is signed in")
 		}
+		cookies := p.HTTP.Jar.Cookies(&url.URL{Scheme: "https", Host: host, Path: "/"})
 		resp, err := p.HTTP.Get("https://" + host + "/common/oauth2/v2.0/logout")
 		if err != nil {
 			t.Fatal(err)
@@ -75,6 +76,10 @@ func TestBrowserRemembersWhoSignedIn(t *testing.T) {
 		_ = resp.Body.Close()
 		if _, answer := goes(t, p, authorizeURL("prompt", "none")); answer.Get("error") != "login_required" || answer.Get("error_uri") == "" {
 			t.Errorf("after the logout: got %v", answer)
+		}
+		p.HTTP.Jar.SetCookies(&url.URL{Scheme: "https", Host: host, Path: "/"}, cookies)
+		if _, answer := goes(t, p, authorizeURL("prompt", "none")); answer.Get("error") != "login_required" {
+			t.Errorf("after the logout, with the cookie of before: got %v", answer)
 		}
 	})
 }
@@ -238,9 +243,12 @@ func TestPageOfASignInIsGoodOnceAndForAWhile(t *testing.T) {
 		if got := w.post(t, "/common/login", answer); got.StatusCode != http.StatusFound || !strings.Contains(got.Header.Get("Set-Cookie"), "Secure") {
 			t.Errorf("got %s %v", got.Status, got.Header)
 		}
+		if got := w.post(t, "/common/login", answer); !strings.Contains(got.body, "AADSTS50089") {
+			t.Errorf("again: got %s %s", got.Status, got.body)
+		}
 		late := open()
 		time.Sleep(15 * time.Minute)
-		for name, answer := range map[string]url.Values{"again": answer, "late": late, "none": {}} {
+		for name, answer := range map[string]url.Values{"late": late, "none": {}} {
 			if got := w.post(t, "/common/login", answer); !strings.Contains(got.body, "AADSTS50089") {
 				t.Errorf("%s: got %s %s", name, got.Status, got.body)
 			}

@@ -11,7 +11,7 @@ type Stats struct {
 	Discovery int            `json:"discovery"` // requests for instance and openid discovery, and for keys
 	Issued    int            `json:"issued"`    // tokens given
 	Faulted   int            `json:"faulted"`   // requests that met a fault
-	Consents  int            `json:"consents"`  // given by administrators
+	Consents  int            `json:"consents"`  // given, by administrators and by users
 	SignIns   int            `json:"sign_ins"`  // of users, on a page or by Approve
 	Grants    map[string]int `json:"grants"`    // token requests by grant_type; one that Entra does not know: other
 	Given     map[string]int `json:"given"`     // tokens given by grant_type

@@ -198,7 +198,8 @@ func (s *Server) changeAccount(upn string, edit func(*account)) error {
 	return nil
 }
 
-// logIn checks a password, and counts the wrong ones.
+// logIn checks a password, and counts the wrong ones. Whether the user may do
+// anything with it is for standing to say.
 func (s *Server) logIn(upn, password string) (account, *refusal) {
 	a, known := s.account(upn)
 	if !known {
@@ -220,8 +221,6 @@ func (s *Server) logIn(upn, password string) (account, *refusal) {
 	switch {
 	case !right:
 		return account{}, wrongPassword()
-	case a.Disabled:
-		return account{}, disabledUser()
 	case a.PasswordExpired:
 		return account{}, expiredPassword()
 	}

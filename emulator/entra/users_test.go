@@ -68,11 +68,11 @@ func TestVersionsOfUserTokens(t *testing.T) {
 		t.Errorf("version 1: got %v", fields)
 	}
 
-	token, claims := w.userToken(t, tokenPath, w.byPassword(t, alice, "client_id", entraemu.FrontEnd, "scope", brokerAPI+"/access_as_user email openid"))
+	token, claims := w.userToken(t, tokenPath, w.byPassword(t, alice, "client_id", entraemu.FrontEnd, "scope", brokerAPI+"/access_as_user email openid", "client_info", ""))
 	if claims.Audience[0] != client || claims.AZP != entraemu.FrontEnd || claims.AppID != "" || claims.Issuer != "https://"+host+"/"+tenant+"/v2.0" || claims.Scp != "access_as_user" || claims.Version != "2.0" {
 		t.Errorf("version 2: got %+v", claims)
 	}
-	if token.Refresh != "" || payload(t, token.ID)["email"] != alice || token.Scope != brokerAPI+"/access_as_user email openid" {
+	if token.Refresh != "" || token.ClientInfo != "" || payload(t, token.ID)["email"] != alice || token.Scope != brokerAPI+"/access_as_user email openid" {
 		t.Errorf("version 2: got %+v", token)
 	}
 }
@@ -231,7 +231,7 @@ func TestUsersThatCannotBe(t *testing.T) {
 }
 
 func TestUsersConsentCanBeGivenAndTakenBack(t *testing.T) {
-	w := newWorld(t, func(c *entraemu.Config) { c.Apps[0].Consents[0].Scopes = nil })
+	w := newWorld(t, func(c *entraemu.Config) { c.Apps[0].Consents[0].Scopes, c.Apps[0].Consents[1].Scopes = nil, nil })
 	consent := entraemu.UserConsent{Tenant: tenant, ClientID: client, Scopes: entraemu.Scopes{entraemu.MDE: {"Alert.Read"}}}
 	w.refused(t, "before", tokenPath, w.byPassword(t, alice), 65001, "invalid_grant")
 	if err := w.SetUserConsent(alice, consent); err != nil {
@@ -242,6 +242,11 @@ func TestUsersConsentCanBeGivenAndTakenBack(t *testing.T) {
 	}
 	w.refused(t, "another permission", tokenPath, w.byPassword(t, alice, "scope", mdeHost+"/Machine.Read"), 65001, "invalid_grant")
 	w.refused(t, "another user", tokenPath, w.byPassword(t, bob), 65001, "invalid_grant")
+	w.refused(t, "another app", tokenPath, w.byPassword(t, alice, "client_id", entraemu.FrontEnd), 65001, "invalid_grant")
+	if err := w.SetUserConsent(bob, consent); err != nil {
+		t.Fatal(err)
+	}
+	w.refused(t, "another tenant", "/"+fabrikam+"/"+tokenPath, w.byPassword(t, bob), 65001, "invalid_grant")
 	consent.Scopes = nil
 	if err := w.SetUserConsent(alice, consent); err != nil {
 		t.Fatal(err)

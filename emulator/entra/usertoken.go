@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -151,11 +150,5 @@ func (s *Server) delegated(d Delegation) (*userGrant, *refusal) {
 		return nil, no
 	}
 	req := &tokenRequest{version: v2, host: cmp.Or(d.Host, publicHost)}
-	return s.toUser(req, s.open(session{upn: d.UPN, client: d.ClientID, proof: byNothing, mfa: true, at: time.Now()}), tenant, w)
-}
-
-// clone makes a wish that shares nothing.
-func (w wish) clone() wish {
-	w.names, w.openID = slices.Clone(w.names), slices.Clone(w.openID)
-	return w
+	return s.toUser(req, s.open(session{login: login{upn: d.UPN, mfa: true, at: time.Now()}, client: d.ClientID, proof: byNothing}), tenant, w)
 }

@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"maps"
+	"net/http"
+	"slices"
+
+	"tokenbroker/config"
+	"tokenbroker/entra"
+	"tokenbroker/verify"
+)
+
+// verifying is what checks the tokens that callers show. It is handed on from
+// one configuration to the next where nothing of it changes, with the keys that
+// it has fetched.
+type verifying struct {
+	*verify.Verifier
+	cfg   verify.Config
+	roots *roots
+	keys  *http.Transport
+}
+
+// verifier makes what checks tokens for the identities that act on behalf of
+// users and for the resources of the routes, or keeps the one of before.
+func (a *app) verifier(before *app) *verifying {
+	cfg := verify.Config{Authority: a.cfg.Authority, Logger: a.logger.Logger}
+	for _, name := range slices.Sorted(maps.Keys(a.cfg.Identities)) {
+		identity := a.cfg.Identities[name]
+		if identity.Tenant != "" {
+			cfg.Tenants = append(cfg.Tenants, identity.Tenant)
+		}
+		cfg.Tenants = append(cfg.Tenants, identity.Tenants...)
+		if identity.Credential.Kind == config.OnBehalfOf {
+			cfg.Audiences = append(cfg.Audiences, identity.ClientID)
+		}
+	}
+	for _, r := range a.table.Routes() {
+		for _, scope := range r.Scopes() {
+			cfg.Audiences = append(cfg.Audiences, scope.Audience())
+		}
+	}
+	slices.Sort(cfg.Tenants)
+	cfg.Tenants = slices.Compact(cfg.Tenants)
+	slices.Sort(cfg.Audiences)
+	cfg.Audiences = slices.Compact(cfg.Audiences)
+	if before != nil {
+		if old := before.verify; old.roots.same(a.roots) && old.cfg.Authority == cfg.Authority &&
+			slices.Equal(old.cfg.Tenants, cfg.Tenants) && slices.Equal(old.cfg.Audiences, cfg.Audiences) {
+			return old
+		}
+	}
+	v := &verifying{cfg: cfg, roots: a.roots, keys: &http.Transport{
+		DialContext:     a.dial,
+		TLSClientConfig: &tls.Config{RootCAs: a.roots.pool, MinVersion: tls.VersionTLS12},
+	}}
+	if a.dial == nil {
+		v.keys.Proxy = http.ProxyFromEnvironment
+	}
+	cfg.HTTP = &http.Client{Transport: v.keys, Timeout: a.cfg.Limits.EntraTimeout}
+	v.Verifier = verify.New(cfg)
+	return v
+}
+
+// check is for the flows that act on behalf of users.
+func (v *verifying) check(ctx context.Context, assertion entra.Secret) (entra.Claims, string, error) {
+	got, err := v.Verify(ctx, assertion)
+	return got.Claims, got.For, err
+}
+
+// inspect is for those who ask about a token.
+func (v *verifying) inspect(ctx context.Context, shown entra.Secret) (entra.JWT, error) {
+	got, err := v.Verify(ctx, shown)
+	return got.JWT, err
+}

@@ -5,15 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/cookiejar"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	entraemu "tokenbroker/emulator/entra"
 )
 
 // TestMain makes the test binary be tokenbroker too, under that name in PATH:
@@ -61,12 +65,13 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"field":   scriptField,
 	"expand":  scriptExpand,
 	"mode":    scriptMode,
+	"signin":  scriptSignIn,
 }
 
 // start [NAME=VALUE...] demo|emulate|serve [ARG...] starts the command and
 // waits until it can be used. It sets what a user would read off its output:
 // $CALLERS, $OPS (and $CALLERS_AT, $OPS_AT, without the http://), $SOCKET,
-// $KEY, $TENANT, $CLIENT, $CLIENT_SECRET, $ENTRA, $DEFENDER, $CA.
+// $KEY, $TENANT, $CLIENT, $CLIENT_SECRET, $USER, $PASSWORD, $ENTRA, $DEFENDER, $CA.
 func scriptStart(ts *testscript.TestScript, neg bool, args []string) {
 	all, ok := ts.Value(processes).(*running)
 	var env []string
@@ -201,6 +206,42 @@ func scriptExpand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	for _, name := range args {
 		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(os.Expand(ts.ReadFile(name), ts.Getenv)), 0o600))
+	}
+}
+
+// signin ARG... runs tokenbroker login with the arguments, does as $USER what it
+// says, and fails unless it exits with 0. What it wrote is there for stdout and
+// stderr.
+func scriptSignIn(ts *testscript.TestScript, neg bool, args []string) {
+	all, ok := ts.Value(processes).(*running)
+	if !ok || neg || len(args) == 0 {
+		ts.Fatalf("usage: signin [ARG...]")
+	}
+	p, err := spawn(ts.MkAbs("."), append(all.env, "TOKENBROKER_URL="+ts.Getenv("CALLERS")), append([]string{"login"}, args...)...)
+	ts.Check(err)
+	ts.Defer(p.kill)
+	line, err := p.stderr.line(p, "https://")
+	ts.Check(err)
+	prompt := regexp.MustCompile(`(https://\S+)(?:.* enter the code (\w+))?`).FindStringSubmatch(string(line))
+	transport, err := call{ca: ts.MkAbs(ts.Getenv("CA"))}.transport()
+	ts.Check(err)
+	jar, err := cookiejar.New(nil)
+	ts.Check(err)
+	person := entraemu.Person{HTTP: &http.Client{Transport: transport, Jar: jar}, User: ts.Getenv("USER"), Password: ts.Getenv("PASSWORD"), DeviceCode: prompt[2]}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	back, err := person.SignIn(ctx, prompt[1])
+	ts.Check(err)
+	if back != nil {
+		resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(back)
+		ts.Check(err)
+		_ = resp.Body.Close()
+	}
+	<-p.ended
+	fmt.Fprint(ts.Stdout(), p.stdout)
+	fmt.Fprint(ts.Stderr(), p.stderr)
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		ts.Fatalf("login: exit code %d\n%s", code, p.stderr)
 	}
 }
 

@@ -115,6 +115,7 @@ func (p *process) announced() (map[string]string, error) {
 		Callers, Ops, Key, Tenant string
 		Client                    string `json:"client_id"`
 		Secret                    string `json:"client_secret"`
+		User, Password            string
 		fakes
 		Emulator fakes
 	}
@@ -127,7 +128,7 @@ func (p *process) announced() (map[string]string, error) {
 	return map[string]string{
 		"CALLERS": said.Callers, "CALLERS_AT": strings.TrimPrefix(said.Callers, "http://"),
 		"OPS": said.Ops, "OPS_AT": strings.TrimPrefix(said.Ops, "http://"), "KEY": said.Key,
-		"TENANT": said.Tenant, "CLIENT": said.Client, "CLIENT_SECRET": said.Secret,
+		"TENANT": said.Tenant, "CLIENT": said.Client, "CLIENT_SECRET": said.Secret, "USER": said.User, "PASSWORD": said.Password,
 		"ENTRA": said.Entra, "DEFENDER": said.Defender, "CA": said.CA,
 	}, nil
 }

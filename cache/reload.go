@@ -16,8 +16,14 @@ func (c *Cache) Retain(keep func(entra.IdentityID) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.kept = keep
+	c.drop(func(id entra.IdentityID) bool { return !keep(id) })
+}
+
+// drop takes what belongs to some identities out of the memory. The caller has
+// the lock.
+func (c *Cache) drop(of func(entra.IdentityID) bool) {
 	for _, key := range c.entries.Keys() {
-		if keep(key.Identity) {
+		if !of(key.Identity) {
 			continue
 		}
 		if e, ok := c.entries.Peek(key); ok {
@@ -26,10 +32,18 @@ func (c *Cache) Retain(keep func(entra.IdentityID) bool) {
 		c.entries.Remove(key)
 	}
 	for _, q := range c.failures.Keys() {
-		if !keep(q.key.Identity) {
+		if of(q.key.Identity) {
 			c.failures.Remove(q)
 		}
 	}
+}
+
+// Forget forgets the tokens and failures of an identity once: its user has
+// signed out, or in.
+func (c *Cache) Forget(id entra.IdentityID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.drop(func(other entra.IdentityID) bool { return other == id })
 }
 
 // Forgive forgets every failure, so that what was mended, a credential or a

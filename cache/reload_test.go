@@ -43,6 +43,18 @@ func TestRetainForgetsTheFailuresOfOtherIdentities(t *testing.T) {
 	})
 }
 
+func TestForgetForgetsOneIdentityOnce(t *testing.T) {
+	source := new(fake)
+	inBubble(t, source, func(t broker) {
+		t.want(askAs("stays"), "t1")
+		t.want(askAs("goes"), "t2")
+		t.Forget("goes")
+		t.want(askAs("stays"), "t1")
+		t.want(askAs("goes"), "t3")
+		t.want(askAs("goes"), "t3") // it is remembered again
+	})
+}
+
 func TestForgivenFailureIsTriedAtOnce(t *testing.T) {
 	source := new(fake)
 	inBubble(t, source, func(t broker) {

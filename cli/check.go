@@ -94,6 +94,7 @@ func (a *app) verdicts(ctx context.Context, live bool) []verdict {
 					switch identity, _ := a.table.Identity(r.Identity); {
 					case identity.OnBehalfOf:
 						v.Verdict = "valid; its tokens are for users, each by their own X-User-Assertion, so none can be asked for here"
+					case !a.describeUser(ctx, &v, granted.Request.Identity):
 					case live:
 						a.live(ctx, &v, r, granted.Request, entraClock)
 					}
@@ -115,7 +116,7 @@ func (a *app) live(ctx context.Context, v *verdict, r *route.Route, req entra.Re
 	if expires, ok := a.expires[r.Identity]; ok {
 		f.expires = expires()
 	}
-	tok, err := a.cache.Token(ctx, req)
+	tok, err := a.source.Token(ctx, req)
 	if err != nil {
 		f.failure = entra.AsError(err)
 	} else {

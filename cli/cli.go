@@ -114,7 +114,7 @@ func newRoot(sys System) *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(
-		newServe(sys), newDemo(sys), newEmulate(sys), newCheck(sys), newToken(sys), newDecode(sys), newConsentURL(sys),
+		newServe(sys), newDemo(sys), newEmulate(sys), newCheck(sys), newToken(sys), newLogin(sys), newLogout(sys), newWhoami(sys), newDecode(sys), newConsentURL(sys),
 		newEndpoints(sys), newSetup(sys), newKey(sys), newHealthcheck(sys), newVersion(sys),
 	)
 	root.InitDefaultCompletionCmd()

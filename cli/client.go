@@ -30,12 +30,13 @@ type client struct {
 	url     string // http://localhost:5178
 	socket  string // a Unix socket; empty: by TCP
 	keyFile string // empty: no key
+	direct  bool   // whether the command also works without a broker
 }
 
 // clientFlags adds the flags by which a command finds the running broker.
 func clientFlags(cmd *cobra.Command, sys System) *client {
-	c := &client{}
 	flags := cmd.Flags()
+	c := &client{direct: flags.Lookup("direct") != nil}
 	flags.StringVar(&c.url, "url", orElse(sys.Getenv(envURL), "http://localhost:5178"), "the running broker (or "+envURL+")")
 	flags.StringVar(&c.socket, "socket", sys.Getenv(envSocket), "the running broker's Unix socket (or "+envSocket+")")
 	flags.StringVar(&c.keyFile, "key-file", sys.Getenv(envKeyFile), "file with the caller key, where the broker asks for one (or "+envKeyFile+")")
@@ -52,37 +53,72 @@ func orElse(s, otherwise string) string {
 
 // post sends a form and decodes the JSON answer.
 func (c *client) post(ctx context.Context, path string, form url.Values, answer any) error {
-	if err := checkURL(c.url, c.keyFile != "" && c.socket == ""); err != nil {
+	return c.ask(ctx, http.MethodPost, path, form, answer)
+}
+
+// ask sends a form, of a GET in the query, and decodes the JSON answer.
+func (c *client) ask(ctx context.Context, method, path string, form url.Values, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	resp, err := c.send(ctx, method, path, form)
+	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(c.url, "/")+path, strings.NewReader(form.Encode()))
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return wrongUsage("--url %q: %w", c.url, err)
+		return c.unreachable(err)
 	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if err := json.Unmarshal(body, answer); err != nil {
+		return c.strange()
+	}
+	return nil
+}
+
+const maxAnswer = 1 << 20 // bytes of a broker's answer
+
+// strange is what is said of an answer that is no broker's.
+func (c *client) strange() error {
+	return entra.Errorf(entra.Upstream, "", "%s: does not answer like a broker", c.where())
+}
+
+// send sends a form, of a GET in the query, and returns an answer that is no
+// refusal. Its body is the caller's to close.
+func (c *client) send(ctx context.Context, method, path string, form url.Values) (*http.Response, error) {
+	if err := checkURL(c.url, c.keyFile != "" && c.socket == ""); err != nil {
+		return nil, err
+	}
+	target, body := strings.TrimSuffix(c.url, "/")+path, form.Encode()
+	if method == http.MethodGet && body != "" {
+		target, body = target+"?"+body, ""
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, strings.NewReader(body))
+	if err != nil {
+		return nil, wrongUsage("--url %q: %w", c.url, err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
 	if c.keyFile != "" {
 		key, err := readKey(c.keyFile)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		req.Header.Set("X-Broker-Key", key)
 	}
 	resp, err := c.http().Do(req)
 	if err != nil {
-		return c.unreachable(err)
+		return nil, c.unreachable(err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	said, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return c.unreachable(err)
+		return nil, c.unreachable(err)
 	}
-	if resp.StatusCode != http.StatusOK {
-		return refusal(resp, body)
-	}
-	if err := json.Unmarshal(body, answer); err != nil {
-		return entra.Errorf(entra.Upstream, "", "%s: does not answer like a broker", c.where())
-	}
-	return nil
+	return nil, refusal(resp, said)
 }
 
 // checkURL checks the value of --url. A key goes to another machine over TLS
@@ -127,7 +163,6 @@ func (c *client) http() *http.Client {
 	}
 	return &http.Client{
 		Transport:     transport,
-		Timeout:       time.Minute,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the key stays here
 	}
 }
@@ -143,7 +178,11 @@ func (c *client) unreachable(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err
 	}
-	return entra.Errorf(entra.Unavailable, "", "%s: %w; is it running (tokenbroker serve), or did you mean --direct?", c.where(), err)
+	remedy := "is it running (tokenbroker serve)?"
+	if c.direct {
+		remedy = "is it running (tokenbroker serve), or did you mean --direct?"
+	}
+	return entra.Errorf(entra.Unavailable, "", "%s: %w; %s", c.where(), err, remedy)
 }
 
 // refusal reads the broker's problem details (RFC 9457). What was asked wrong

@@ -58,10 +58,12 @@ func emulate(ctx context.Context, sys System, cfg emulatorConfig, caOut, output 
 	if cfg.secret.IsZero() {
 		secret = fake.secret.Reveal() // good for nothing but this emulator
 	}
+	password := fake.password.Reveal() // no more than the secret is
 	if output == "json" {
 		line, err := json.Marshal(map[string]string{
 			"entra": fake.entra.url, "defender": fake.defender.url, "ca_file": caOut,
 			"tenant": fake.tenant, "client_id": fake.clientID, "client_secret": secret,
+			"user": fake.user, "password": password,
 		})
 		if err != nil {
 			return err
@@ -75,6 +77,8 @@ func emulate(ctx context.Context, sys System, cfg emulatorConfig, caOut, output 
 			{"tenant", fake.tenant},
 			{"client id", fake.clientID},
 			{"client secret", orElse(secret, "the one of --secret-file")},
+			{"a user", fake.user},
+			{"their password", password},
 			{"stats and faults", fake.entra.url + "/_emulator/stats, /_emulator/faults (the same at defender)"},
 		}
 		if err := table(sys.Out, rows); err != nil {

@@ -31,6 +31,8 @@ type fakes struct {
 	tenant   string
 	clientID string
 	secret   entra.Secret
+	user     string // who can sign in, with the password
+	password entra.Secret
 }
 
 // fakeServer is one of its two servers.
@@ -66,6 +68,7 @@ func startEmulator(ctx context.Context, cfg emulatorConfig) (*fakes, error) {
 	f := &fakes{
 		ca: ca, tenant: entraemu.DefaultTenant, clientID: entraemu.DefaultClient,
 		secret: world.Apps[0].Secrets[0].Value,
+		user:   world.Users[0].UPN, password: world.Users[0].Password,
 	}
 	if f.entra, err = startFake(ctx, ca, cfg.entraAddr, authority, nil); err != nil {
 		return nil, atPath("--entra", err)

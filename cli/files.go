@@ -53,7 +53,7 @@ func fileFaults(cfg *config.Config) error {
 	a := &app{cfg: cfg, logger: newLogger(io.Discard, cfg.Log)}
 	rootsErr := a.connect(surroundings{})
 	keysErr := a.openKeys(nil)
-	errs := []error{rootsErr, keysErr}
+	errs := []error{rootsErr, keysErr, a.openUsers(nil)}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Identities)) {
 		if c := cfg.Identities[name].Credential; c.File != "" || c.TokenFile != "" || c.Access.TokenFile != "" {
 			_, err := a.openCredential(name)
@@ -69,11 +69,8 @@ func (a *app) openCredentials() (map[string]broker.Credential, error) {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(a.cfg.Identities)) {
 		switch a.cfg.Identities[name].Credential.Kind {
-		case config.ManagedIdentity, config.Password:
+		case config.ManagedIdentity, config.Password, config.DeviceCode, config.Browser:
 			continue // no app proves itself
-		case config.DeviceCode, config.Browser:
-			errs = append(errs, wrongUsage("identities.%s.credential.kind: users cannot sign in with this version yet; use on-behalf-of, or an identity of an app", name))
-			continue
 		}
 		credential, err := a.openCredential(name)
 		if err != nil {

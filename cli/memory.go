@@ -52,6 +52,13 @@ func (m *memory) forgive() {
 	m.users.Forgive()
 }
 
+// forget forgets what is held for an identity, and every failure.
+func (m *memory) forget(id entra.IdentityID) {
+	m.own.Forget(id)
+	m.users.Forget(id)
+	m.forgive()
+}
+
 // stats are the figures of both.
 func (m *memory) stats() cache.Stats {
 	a, b := m.own.Stats(), m.users.Stats()

@@ -97,7 +97,7 @@ func (t tokenWanted) direct(ctx context.Context, sys System, file string) (token
 	// and is held to what the routes let through.
 	policy := guard.NewPolicy(guard.PolicyConfig{Table: app.table, HandOut: app.cfg.Tokens.HandOut, Scopes: app.cfg.Tokens.Scopes})
 	who := guard.Principal{Name: guard.Local, Via: "direct"}
-	tok, err := broker.New(app.cache, policy).Token(guard.WithPrincipal(ctx, who), grant.Request)
+	tok, err := broker.New(app.source, policy).Token(guard.WithPrincipal(ctx, who), grant.Request)
 	if err != nil {
 		return tokenAnswer{}, err
 	}

@@ -27,7 +27,7 @@ import (
 
 // app is the broker of one configuration, its sources nested:
 //
-//	broker (policy) → cache (memory) → mux (by identity) → a flow (MSAL)
+//	broker (policy) → accounts (whose token) → cache (memory) → mux (by identity) → a flow (MSAL)
 //
 // Cache and mux are handed on from one configuration to the next.
 type app struct {
@@ -39,6 +39,8 @@ type app struct {
 	cache     *memory
 	mux       *broker.Mux
 	flows     broker.Flows
+	users     map[entra.IdentityID]*user // the identities that somebody signs in to
+	source    entra.Source               // the accounts, and what is behind them
 	broker    *broker.Broker
 	guard     *guard.Guard
 	proxy     *proxy.Proxy
@@ -110,7 +112,8 @@ func build(cfg *config.Config, around surroundings) (*app, error) {
 	rootsErr := a.connect(around)
 	credentials, credentialsErr := a.openCredentials()
 	keysErr := a.openKeys(around.keys)
-	if err := errors.Join(rootsErr, credentialsErr, keysErr); err != nil {
+	usersErr := a.openUsers(around.before)
+	if err := errors.Join(rootsErr, credentialsErr, usersErr, keysErr); err != nil {
 		return nil, err
 	}
 	a.verify = a.verifier(around.before)
@@ -121,7 +124,8 @@ func build(cfg *config.Config, around surroundings) (*app, error) {
 		return nil, err
 	}
 	a.policy = guard.NewPolicy(guard.PolicyConfig{Table: a.table, HandOut: cfg.Tokens.HandOut, Scopes: cfg.Tokens.Scopes, Callers: policyCallers(cfg)})
-	a.broker = broker.New(a.cache, a.policy)
+	a.source = broker.NewAccounts(a.cache, a.signedIn)
+	a.broker = broker.New(a.source, a.policy)
 	var err error
 	a.proxy, err = proxy.New(proxy.Config{
 		Resolve:        a.resolve,
@@ -185,6 +189,8 @@ func (a *app) makeFlow(id *config.Identity, credential broker.Credential) (entra
 		return a.managed(id.Tenant, c.ClientID, c.ObjectID, c.ResourceID)
 	case config.Password:
 		return a.openPassword(id, app)
+	case config.DeviceCode, config.Browser:
+		return a.users[id.ID(a.cfg.Authority)].User, nil
 	case config.OnBehalfOf:
 		return broker.NewOnBehalfOf(app, credential, a.verify.check)
 	default:
@@ -223,7 +229,7 @@ func (a *app) permit(ctx context.Context, call *route.Call) error {
 }
 
 // warm asks for the tokens of the routes that the configuration names, so that
-// the first caller does not wait.
+// the first caller does not wait; of a user's those who are signed in.
 func (a *app) warm(ctx context.Context) {
 	var requests []entra.Request
 	for _, r := range a.table.Routes() {
@@ -231,7 +237,7 @@ func (a *app) warm(ctx context.Context) {
 			continue
 		}
 		for _, scope := range r.Scopes() {
-			if grant, err := a.table.ResolveToken(route.Ask{Scope: scope, Identity: r.Identity}); err == nil {
+			if grant, err := a.table.ResolveToken(route.Ask{Scope: scope, Identity: r.Identity}); err == nil && a.warms(ctx, &grant.Request) {
 				requests = append(requests, grant.Request)
 			}
 		}
@@ -255,6 +261,10 @@ func (a *app) mounts(srv *server.Server) []server.Mount {
 		own("introspect", "/introspect", protocol.Introspection{Held: a.cache.holds, Verify: a.verify.inspect, WriteError: server.WriteProblem}.ServeHTTP, http.MethodPost),
 		own("claims", "/claims", native.Claims, http.MethodGet),
 		own("routes", "/routes", native.Routes, http.MethodGet),
+		audited(own("login", "/login", a.login, http.MethodPost)),
+		audited(own("login-answer", "/login/answer", a.loginAnswer, http.MethodPost)),
+		audited(own("logout", "/logout", a.logout, http.MethodPost)),
+		audited(own("whoami", "/whoami", a.whoami, http.MethodGet)),
 		{Name: "healthz", Path: "/healthz", Methods: []string{http.MethodGet}, Handler: srv.Healthz(), WriteError: server.WriteProblem, Open: true},
 	}
 }

@@ -82,7 +82,27 @@ func readParameters(w http.ResponseWriter, r *http.Request) (parameters, error) 
 	case r.ContentLength != 0:
 		return nil, entra.Errorf(entra.Invalid, opAsk, "body: a %s has none here; put the parameters into the query, or send them by POST", r.Method)
 	}
-	return said, said.check()
+	return said, said.check("scope", "resource", "route", "path", "identity", "tenant", "fresh", "assertion")
+}
+
+// ReadForm reads what is said to another of the broker's own paths: the query of
+// a GET, the form of a POST. Only the named parameters may stand there, each
+// once and with a value.
+func ReadForm(w http.ResponseWriter, r *http.Request, names ...string) (url.Values, error) {
+	var said parameters
+	var err error
+	switch {
+	case r.Method != http.MethodPost:
+		said, err = parse("query", r.URL.RawQuery)
+	case r.URL.RawQuery != "":
+		return nil, entra.Errorf(entra.Invalid, opAsk, "query: not read here, and it ends in logs; put the parameters into the form")
+	default:
+		said, err = readForm(w, r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return url.Values(said), said.check(names...)
 }
 
 // readForm reads the body of a POST. It may be empty, and then be of any type.
@@ -111,26 +131,28 @@ func parse(part, encoded string) (parameters, error) {
 	return parameters(values), nil
 }
 
-// check says what is wrong with the parameters. Where several are, it is the
-// first by name, so that a request gets the same answer every time.
-func (p parameters) check() error {
+// check says what is wrong with the parameters, of which those of the names may
+// be there. Where several are wrong, it is the first by name, so that a request
+// gets the same answer every time.
+func (p parameters) check(names ...string) error {
 	var first string
 	var fault error
 	for name, values := range p {
-		if err := checkParameter(name, values); err != nil && (fault == nil || name < first) {
+		if err := checkParameter(name, values, names); err != nil && (fault == nil || name < first) {
 			first, fault = name, err
 		}
 	}
 	return fault
 }
 
-func checkParameter(name string, values []string) error {
-	switch name {
-	case "scope", "resource", "route", "path", "identity", "tenant", "fresh", "assertion":
-	default:
-		return entra.Errorf(entra.Invalid, opAsk, "parameter %s: not known; want scope, resource, route, path, identity, tenant, fresh or assertion", entra.Quote(name))
-	}
+func checkParameter(name string, values, known []string) error {
 	switch {
+	case !slices.Contains(known, name):
+		want := known[len(known)-1]
+		if rest := known[:len(known)-1]; len(rest) > 0 {
+			want = strings.Join(rest, ", ") + " or " + want
+		}
+		return entra.Errorf(entra.Invalid, opAsk, "parameter %s: not known; want %s", entra.Quote(name), want)
 	case len(values) > 1:
 		return entra.Errorf(entra.Invalid, opAsk, "parameter %s: said twice; say it once", name)
 	case values[0] == "":

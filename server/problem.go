@@ -60,10 +60,29 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, err *entra.Error) {
 	writeProblem(w, r, problemStatus(err), err)
 }
 
-func writeProblem(w http.ResponseWriter, r *http.Request, status int, err *entra.Error) {
+// Problem is what [WriteProblem] would write, for an answer that has begun. It
+// notes the failure in the request's trail.
+func Problem(r *http.Request, err *entra.Error) any { return newProblem(r, problemStatus(err), err) }
+
+func newProblem(r *http.Request, status int, err *entra.Error) problem {
 	err = guard.RedactError(r.Context(), err)
 	trail := entra.TrailOf(r.Context())
 	trail.Failure = err
+	return problem{
+		Title:         http.StatusText(status),
+		Status:        status,
+		Detail:        err.Message(),
+		Instance:      trail.RequestID,
+		Kind:          err.Kind.String(),
+		Code:          err.Code,
+		AADSTS:        err.AADSTS,
+		CorrelationID: err.CorrelationID,
+		Claims:        err.Claims,
+	}
+}
+
+func writeProblem(w http.ResponseWriter, r *http.Request, status int, err *entra.Error) {
+	details := newProblem(r, status, err)
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Cache-Control", "no-store")
@@ -77,15 +96,5 @@ func writeProblem(w http.ResponseWriter, r *http.Request, status int, err *entra
 	w.WriteHeader(status)
 	body := json.NewEncoder(w)
 	body.SetEscapeHTML(false) // it is read in terminals: "/proxy/<route>/"
-	_ = body.Encode(problem{  // fails only when the caller left
-		Title:         http.StatusText(status),
-		Status:        status,
-		Detail:        err.Message(),
-		Instance:      trail.RequestID,
-		Kind:          err.Kind.String(),
-		Code:          err.Code,
-		AADSTS:        err.AADSTS,
-		CorrelationID: err.CorrelationID,
-		Claims:        err.Claims,
-	})
+	_ = body.Encode(details)  // fails only when the caller left
 }

@@ -20,7 +20,7 @@ const tick = 100 * time.Millisecond
 // go there.
 type recent struct {
 	seed  maphash.Seed
-	slots [256]atomic.Pointer[entry]
+	slots [4096]atomic.Pointer[entry] // 32 KiB; so many that the tokens of 500 tenants seldom meet
 	armed atomic.Bool // a sweep is due within a tick
 }
 

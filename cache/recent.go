@@ -21,7 +21,7 @@ const tick = 100 * time.Millisecond
 type recent struct {
 	seed  maphash.Seed
 	slots [4096]atomic.Pointer[entry] // 32 KiB; so many that the tokens of 500 tenants seldom meet
-	armed atomic.Bool // a sweep is due within a tick
+	armed atomic.Bool                 // a sweep is due within a tick
 }
 
 // get returns an entry that is known to be fresh, or nil.

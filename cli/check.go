@@ -73,6 +73,7 @@ func (a *app) verdicts(ctx context.Context, live bool) []verdict {
 	if live {
 		a.entra.Transport = entraClock
 	}
+	grants := a.grants()
 	var all []verdict
 	for _, r := range a.table.Routes() {
 		tenants := []entra.Tenant{""} // the identity's own
@@ -90,7 +91,7 @@ func (a *app) verdicts(ctx context.Context, live bool) []verdict {
 					v.fail(err)
 				} else {
 					v.Tenant = granted.Request.Tenant
-					v.HandsOut = slices.ContainsFunc(a.grants(), func(g grant) bool { return g.Route == r.Name && g.Scope == scope && g.HandedOut })
+					v.HandsOut = slices.ContainsFunc(grants, func(g grant) bool { return g.Route == r.Name && g.Scope == scope && g.HandedOut })
 					switch identity, _ := a.table.Identity(r.Identity); {
 					case identity.OnBehalfOf:
 						v.Verdict = "valid; its tokens are for users, each by their own X-User-Assertion, so none can be asked for here"

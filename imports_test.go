@@ -32,7 +32,7 @@ var mayImport = map[string][]string{
 	"cache":             {"entra"},
 	"broker":            {"entra", "guard"},
 	"proxy":             {"entra", "defender", "route"},
-	"protocol":          {"entra", "route"},
+	"protocol":          {"entra", "route", "guard"},
 	"server":            {"entra", "guard"},
 	"config":            {"entra", "defender", "route", "guard", "proxy"},
 	"setup":             {"entra", "defender"},

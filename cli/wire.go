@@ -247,7 +247,7 @@ func (a *app) warm(ctx context.Context) {
 
 // mounts are the paths of a callers' listener.
 func (a *app) mounts(srv *server.Server) []server.Mount {
-	native := protocol.Native{Table: a.visible, Source: a.broker, WriteError: server.WriteProblem}
+	native := protocol.Native{Tokens: protocol.Tokens{Table: a.visible, Source: a.broker}, WriteError: server.WriteProblem}
 	own := func(name, path string, handler http.HandlerFunc, methods ...string) server.Mount {
 		return server.Mount{Name: name, Path: path, Methods: methods, Handler: handler, Keys: guard.HeaderKeys, WriteError: server.WriteProblem}
 	}

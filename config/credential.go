@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -24,6 +25,8 @@ func (id *Identity) ID(authority entra.Authority) entra.IdentityID {
 		parts = append(parts, id.Name)
 	case Password:
 		parts = append(parts, strings.ToLower(id.Credential.Username))
+	case OnBehalfOf: // whose tokens are taken
+		parts = append(parts, id.Credential.Audiences...)
 	}
 	return entra.NewIdentityID(parts...)
 }
@@ -56,9 +59,17 @@ func (l *loader) checkIdentities() []route.Identity {
 			l.faults.add(path, "the same tenant, client_id and kind of credential as identities.%s; keep one of them", other)
 		}
 		names[id.ID(l.cfg.Authority)] = name
-		all = append(all, route.Identity{Name: name, ID: id.ID(l.cfg.Authority), Tenant: id.Tenant, Tenants: id.Tenants, OnBehalfOf: id.Credential.Kind == OnBehalfOf})
+		all = append(all, route.Identity{
+			Name: name, ID: id.ID(l.cfg.Authority), Tenant: id.Tenant, Tenants: id.Tenants, Known: id.known(), OnBehalfOf: id.Credential.Kind == OnBehalfOf,
+		})
 	}
 	return all
+}
+
+// known is what Entra and Azure know the identity by.
+func (id *Identity) known() route.Known {
+	c := &id.Credential
+	return route.Known{ClientID: cmp.Or(id.ClientID, c.ClientID), ObjectID: c.ObjectID, ResourceID: c.ResourceID, User: c.Username}
 }
 
 // checkApp checks an identity that is an app registration.
@@ -109,6 +120,7 @@ func (l *loader) checkCredential(id *Identity, path string) {
 	case Password:
 		l.checkPassword(c, path)
 	case OnBehalfOf:
+		l.checkAudiences(id, join(path, "audiences"))
 		l.checkOnBehalfOf(c, join(path, "credential"))
 	default:
 		l.faults.add(join(path, "kind"), "missing; want %s", orList(credentialKinds()))
@@ -128,6 +140,7 @@ func (l *loader) checkCredential(id *Identity, path string) {
 		{"name", c.Name != "", []CredentialKind{KeyVaultSecret, KeyVaultCertificate}},
 		{"redirect_uri", c.RedirectURI != "", []CredentialKind{DeviceCode, Browser}},
 		{"username", c.Username != "", []CredentialKind{Password}},
+		{"audiences", len(c.Audiences) > 0, []CredentialKind{OnBehalfOf}},
 		{"credential", c.Access != (InnerCredential{}), []CredentialKind{KeyVaultSecret, KeyVaultCertificate, OnBehalfOf}},
 	})
 	if c.Kind == KeyVaultSecret || c.Kind == KeyVaultCertificate {

@@ -19,9 +19,9 @@ func BenchmarkToken(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	n := protocol.Native{Table: visible(table(b)), WriteError: refusal, Source: entra.SourceFunc(func(context.Context, entra.Request) (entra.Token, error) {
+	n := protocol.Native{WriteError: refusal, Tokens: protocol.Tokens{Table: visible(table(b)), Source: entra.SourceFunc(func(context.Context, entra.Request) (entra.Token, error) {
 		return tok, nil
-	})}
+	})}}
 	r := httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/token?scope="+url.QueryEscape(string(own)), nil)
 	recorded := httptest.NewRecorder()
 	n.Token(recorded, r)

@@ -35,10 +35,10 @@ func FuzzAsk(f *testing.F) {
 		f.Fatal(err)
 	}
 	var asked []entra.Request
-	n := protocol.Native{Table: visible(table(f)), WriteError: refusal, Source: entra.SourceFunc(func(_ context.Context, req entra.Request) (entra.Token, error) {
+	n := protocol.Native{WriteError: refusal, Tokens: protocol.Tokens{Table: visible(table(f)), Source: entra.SourceFunc(func(_ context.Context, req entra.Request) (entra.Token, error) {
 		asked = append(asked, req)
 		return tok, nil
-	})}
+	})}}
 	f.Fuzz(func(t *testing.T, query, form string) {
 		asked = nil
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/token", strings.NewReader(form))

@@ -92,10 +92,10 @@ type wire struct {
 func serve(t *testing.T, source entra.SourceFunc) *wire {
 	t.Helper()
 	var s wire
-	n := protocol.Native{Table: visible(table(t)), WriteError: refusal, Source: entra.SourceFunc(func(ctx context.Context, req entra.Request) (entra.Token, error) {
+	n := protocol.Native{WriteError: refusal, Tokens: protocol.Tokens{Table: visible(table(t)), Source: entra.SourceFunc(func(ctx context.Context, req entra.Request) (entra.Token, error) {
 		s.asked = append(s.asked, req)
 		return source(ctx, req)
-	})}
+	})}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/token", n.Token)
 	mux.HandleFunc("/claims", n.Claims)

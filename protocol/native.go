@@ -1,13 +1,6 @@
-// Package protocol is the wire of each way in which local callers ask for
-// tokens: the handler, how a caller shows its key, and how a failure looks.
-//
-// A protocol reads a request into a [route.Ask], lets the table resolve it,
-// asks a source, and writes the answer. What a caller may have is decided
-// behind the source, not here.
 package protocol
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -20,9 +13,7 @@ import (
 
 // Native is the broker's own way of asking: /token, /claims and /routes.
 type Native struct {
-	// Table returns the routes that exist for the caller.
-	Table  func(context.Context) *route.Table
-	Source entra.Source
+	Tokens
 	// WriteError writes a failure in the shape of the broker's own paths.
 	WriteError func(w http.ResponseWriter, r *http.Request, err *entra.Error)
 }
@@ -80,19 +71,6 @@ func (n Native) Claims(w http.ResponseWriter, r *http.Request) {
 	writeAnswer(w, "application/json", append(decoded.Payload, '\n'))
 }
 
-// get resolves what is asked for and asks the source, noting both.
-func (n Native) get(r *http.Request, ask route.Ask, use entra.Use) (route.Grant, entra.Token, error) {
-	grant, err := n.Table(r.Context()).ResolveToken(ask)
-	if err != nil {
-		return route.Grant{}, entra.Token{}, err
-	}
-	grant.Request.Use = use
-	trail := entra.TrailOf(r.Context())
-	trail.Identity, trail.Tenant, trail.Scope, trail.Route = grant.Identity, grant.Request.Tenant, grant.Request.Scope, grant.Request.Route
-	tok, err := n.Source.Token(r.Context(), grant.Request)
-	return grant, tok, err
-}
-
 // routeView is a route as /routes shows it.
 type routeView struct {
 	Name     string        `json:"name"`
@@ -124,16 +102,6 @@ func ruleTexts(rules []route.Rule) []string {
 		texts = append(texts, r.String())
 	}
 	return texts
-}
-
-// writeAnswer writes a whole answer, which nobody on the way may keep. Without
-// the length, net/http would send a token's worth of bytes in chunks.
-func writeAnswer(w http.ResponseWriter, mediaType string, body []byte) {
-	h := w.Header()
-	h["Content-Type"] = []string{mediaType}
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	h["Cache-Control"] = []string{"no-store"} // RFC 6749 §5.1
-	_, _ = w.Write(body)                      // fails only when the caller left
 }
 
 // appendAnswer appends the token answer as one JSON object. Nothing in a tenant,

@@ -72,6 +72,10 @@ type Identity struct {
 	Tenants []entra.Tenant // further ones that it may be used in
 	Guest   bool           // only in those: in a caller's [View], its own is not open
 
+	// What Entra and Azure know it by, for protocols that have no place for its
+	// name; empty: not known here.
+	Known Known
+
 	OnBehalfOf bool // it acts on behalf of whom the assertion of each request is of, and never as itself
 }
 

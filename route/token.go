@@ -14,6 +14,7 @@ type Ask struct {
 	Route    string
 	Path     string // escaped, with Route: which of its scopes. Empty: that of its own host
 	Identity string // by name; empty: as the route says, or as those agree that use the scope, or the default
+	Known    Known  // in place of Identity: what it is known by; the zero value says nothing
 	Tenant   string // empty: the identity's own
 
 	Assertion entra.Secret // the token of the user to act on behalf of; zero: the identity itself
@@ -37,6 +38,8 @@ func (t *Table) ResolveToken(ask Ask) (Grant, error) {
 		return Grant{}, entra.Errorf(entra.Invalid, opToken, "scope and route: two answers to one question, name one of them")
 	case ask.Scope == "" && ask.Route == "":
 		return Grant{}, entra.Errorf(entra.Invalid, opToken, "token: for what? name a scope, or a route: %s", routeNames(t.routes))
+	case ask.Identity != "" && ask.Known != Known{}:
+		return Grant{}, entra.Errorf(entra.Invalid, opToken, "identity: said by its name and by an id, two answers to one question; keep one of them")
 	case ask.Path != "" && ask.Route == "":
 		return Grant{}, entra.Errorf(entra.Invalid, opToken, "path: it belongs to a route, leave it off or name the route in place of the scope")
 	}
@@ -54,11 +57,8 @@ func (t *Table) ResolveToken(ask Ask) (Grant, error) {
 	} else {
 		g.Request.Scope = ask.Scope
 	}
-	if g.Identity == "" {
-		var err error
-		if g.Identity, err = t.identityFor(ask.Scope); err != nil {
-			return Grant{}, err
-		}
+	if err := t.chooseIdentity(&g, ask); err != nil {
+		return Grant{}, err
 	}
 	identity, err := t.Identity(g.Identity)
 	if err != nil {
@@ -73,6 +73,17 @@ func (t *Table) ResolveToken(ask Ask) (Grant, error) {
 	}
 	g.Request.Assertion = ask.Assertion
 	return g, nil
+}
+
+// chooseIdentity fills in the identity that the request leaves open, or names by
+// what it is known by.
+func (t *Table) chooseIdentity(g *Grant, ask Ask) (err error) {
+	if ask.Known != (Known{}) {
+		g.Identity, err = t.identityKnownBy(ask.Known, ask, g.Identity)
+	} else if g.Identity == "" {
+		g.Identity, err = t.identityFor(ask.Scope)
+	}
+	return err
 }
 
 // scopesFor returns the scope for a path of the route; without a path, that of

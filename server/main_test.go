@@ -251,6 +251,12 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, r.Method+" "+r.URL.EscapedPath()+" "+string(bytes.TrimSpace(body)))
 }
 
+// accept answers as echo does, and is told from it by its status.
+func accept(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusAccepted)
+	echo(w, r)
+}
+
 // fail answers with an error.
 func fail(err *entra.Error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) { server.WriteProblem(w, r, err) }

@@ -18,7 +18,7 @@ type WriteError func(w http.ResponseWriter, r *http.Request, err *entra.Error)
 // Mount is a handler at a path, with the manners of its protocol.
 type Mount struct {
 	Name       string   // in logs and metrics: "proxy", "token"
-	Path       string   // as echo routes: exact, or with /* at its end
+	Path       string   // as echo routes: exact, with :name for a segment, or with /* at its end. Several may have one path, which differ in Methods
 	Methods    []string // GET stands for HEAD too. Nil: every method there is, also those that are nobody's
 	Handler    http.Handler
 	Keys       guard.KeysOf // how a caller shows its key here; nil: the protocol has no place for one
@@ -37,10 +37,15 @@ func (m *Mount) serves(method string) bool {
 // odd ones too: each refuses what it must.
 func (s *Server) Handler(g *guard.Guard, mounts ...Mount) http.Handler {
 	e := echo.New()
+	byPath := map[string][]*place{}
 	for _, m := range mounts {
+		byPath[m.Path] = append(byPath[m.Path], s.at(g, m))
+	}
+	for path, places := range byPath {
 		// Of echo's ways to add a route, this one alone takes every method: Any
 		// knows eleven, and for the others echo would answer without admission.
-		e.RouteNotFound(m.Path, s.at(g, m).serve)
+		e.RouteNotFound(path, func(c echo.Context) error { return byMethod(places, c.Request().Method).serve(c) })
+		places[0].allowed = allowed(places)
 	}
 	elsewhere := s.at(g, Mount{Name: "none", Handler: http.HandlerFunc(notFound), Keys: guard.HeaderKeys, WriteError: WriteProblem}).serve
 	// No handler of ours returns an error: here it is the router's, for a path
@@ -49,15 +54,33 @@ func (s *Server) Handler(g *guard.Guard, mounts ...Mount) http.Handler {
 	return e
 }
 
-// writeMethodNotAllowed answers 405, with the header that RFC 9110 §15.5.6 wants.
-func writeMethodNotAllowed(w http.ResponseWriter, r *http.Request, m Mount) {
-	allowed := slices.Clone(m.Methods)
-	if m.serves(http.MethodHead) && !slices.Contains(allowed, http.MethodHead) {
-		allowed = append(allowed, http.MethodHead)
+// byMethod picks the place that serves a method; where none does, the first is
+// the one to refuse it.
+func byMethod(places []*place, method string) *place {
+	for _, p := range places {
+		if p.serves(method) {
+			return p
+		}
 	}
-	list := strings.Join(allowed, ", ")
-	w.Header().Set("Allow", list)
-	writeProblem(w, r, http.StatusMethodNotAllowed, entra.Errorf(entra.Invalid, "server.method", "method %s: not served at this path; it takes %s", entra.Quote(r.Method), list))
+	return places[0]
+}
+
+// allowed lists the methods of a path's mounts, for the header Allow.
+func allowed(places []*place) string {
+	var methods []string
+	for _, p := range places {
+		methods = append(methods, p.Methods...)
+	}
+	if slices.Contains(methods, http.MethodGet) && !slices.Contains(methods, http.MethodHead) {
+		methods = append(methods, http.MethodHead)
+	}
+	return strings.Join(methods, ", ")
+}
+
+// writeMethodNotAllowed answers 405, with the header that RFC 9110 §15.5.6 wants.
+func writeMethodNotAllowed(w http.ResponseWriter, r *http.Request, allowed string) {
+	w.Header().Set("Allow", allowed)
+	writeProblem(w, r, http.StatusMethodNotAllowed, entra.Errorf(entra.Invalid, "server.method", "method %s: not served at this path; it takes %s", entra.Quote(r.Method), allowed))
 }
 
 func notFound(w http.ResponseWriter, r *http.Request) {

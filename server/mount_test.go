@@ -24,6 +24,9 @@ func TestMethods(t *testing.T) {
 		at("/post", echo, http.MethodPost),
 		at("/head", echo, http.MethodHead),
 		at("/any/*", echo),
+		at("/two", echo, http.MethodGet),
+		at("/two", accept, http.MethodPost),
+		at("/:name/deep", echo, http.MethodGet),
 	))
 	for _, tt := range []struct {
 		method, path string
@@ -49,6 +52,11 @@ func TestMethods(t *testing.T) {
 		{"BREW", "/any/x", 200, ""},
 		{"echo_route_not_found", "/any/x", 200, ""},
 		{"BREW", "/elsewhere", 404, ""},
+		{"GET", "/two", 200, ""},
+		{"POST", "/two", 202, ""}, // the other mount's
+		{"PUT", "/two", 405, "GET, POST, HEAD"},
+		{"GET", "/a%2Fb/deep", 200, ""},
+		{"GET", "/a/b/deep", 404, ""},
 	} {
 		t.Run(tt.method+tt.path, func(t *testing.T) {
 			a := b.raw(t, tt.method+" "+tt.path+" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")

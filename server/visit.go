@@ -20,9 +20,10 @@ const requestIDHeader = "X-Request-Id"
 // place is a mount in its server, with what admits callers there.
 type place struct {
 	Mount
-	server *Server
-	guard  *guard.Guard
-	counts *mountMetrics
+	server  *Server
+	guard   *guard.Guard
+	counts  *mountMetrics
+	allowed string // the methods of the path; only the first of its mounts has to know
 }
 
 func (s *Server) at(g *guard.Guard, m Mount) *place {
@@ -78,7 +79,7 @@ func (v *visit) handle() {
 		v.r = v.r.WithContext(guard.WithPrincipal(v.r.Context(), who))
 	}
 	if !v.serves(v.r.Method) {
-		writeMethodNotAllowed(v.w, v.r, v.Mount)
+		writeMethodNotAllowed(v.w, v.r, v.allowed)
 		return
 	}
 	v.Handler.ServeHTTP(v.w, v.r)

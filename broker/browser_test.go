@@ -2,6 +2,8 @@ package broker_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"io"
 	"net"
@@ -106,6 +108,7 @@ func TestBrowserSignsAUserIn(t *testing.T) {
 			if shown.status != http.StatusOK || !strings.Contains(shown.text, "You can close this window") || shown.header.Get("Referrer-Policy") != "no-referrer" || shown.header.Get("Cache-Control") != "no-store" {
 				t.Errorf("the page is %+v", shown)
 			}
+			wantForgetting(t, shown)
 			if err := <-b.done; err != nil {
 				t.Fatal(err)
 			}
@@ -118,6 +121,19 @@ func TestBrowserSignsAUserIn(t *testing.T) {
 				t.Error("somebody still listens")
 			}
 		})
+	}
+}
+
+// wantForgetting checks that a page takes the code out of its address, by a
+// script that its policy allows.
+func wantForgetting(t *testing.T, shown page) {
+	t.Helper()
+	_, rest, _ := strings.Cut(shown.text, "<script>")
+	script, _, _ := strings.Cut(rest, "</script>")
+	sum := sha256.Sum256([]byte(script))
+	policy := "default-src 'none'; script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	if !strings.HasPrefix(script, "history.replaceState(") || shown.header.Get("Content-Security-Policy") != policy {
+		t.Errorf("the page is %+v", shown)
 	}
 }
 
@@ -178,7 +194,7 @@ func TestBrowserTakesOneAnswer(t *testing.T) {
 		"script in state": {http.MethodGet, "/", "code=x&state=<script>", http.StatusBadRequest},
 	} {
 		got := get(t, tc.method, "http://"+at.Host+tc.path+"?"+tc.query)
-		if got.status != tc.status || strings.Contains(got.text, "script") {
+		if got.status != tc.status || strings.Contains(got.text, "script") { // nor ours: the address may have to be pasted
 			t.Errorf("%s: got %d %s", name, got.status, got.text)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
@@ -159,19 +161,29 @@ func (a *answers) page(path string) http.Handler {
 			http.NotFound(w, r)
 			return
 		}
-		status, text := http.StatusOK, "You can close this window: the sign-in goes on where it was begun."
+		status, text, script := http.StatusOK, "You can close this window: the sign-in goes on where it was begun.", "<script>"+forget+"</script>\n"
 		switch got, fault := a.take(r.URL.Query()); {
-		case fault != "":
-			status, text = http.StatusBadRequest, "This is no answer to the sign-in: "+fault+"."
+		case fault != "": // the address stays: it may have to be pasted elsewhere
+			status, text, script = http.StatusBadRequest, "This is no answer to the sign-in: "+fault+".", ""
 		case got.code.IsZero():
 			text = "Nobody was signed in. You can close this window: what to do is said where the sign-in was begun."
 		}
 		header := w.Header()
 		header.Set("Content-Type", "text/html; charset=utf-8")
-		header.Set("Content-Security-Policy", "default-src 'none'")
+		header.Set("Content-Security-Policy", "default-src 'none'; script-src '"+forgetHash()+"'")
 		header.Set("Referrer-Policy", "no-referrer") // the address has the code in it
 		header.Set("Cache-Control", "no-store")
 		w.WriteHeader(status)
-		_, _ = io.WriteString(w, "<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>tokenbroker</title>\n<p>"+text+"\n")
+		_, _ = io.WriteString(w, "<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>tokenbroker</title>\n<p>"+text+"\n"+script)
 	})
+}
+
+// forget takes the code and the state out of the address bar and the tab's
+// history. A redirect would come to a listener that may be gone by then.
+const forget = `history.replaceState(null, "", location.pathname)`
+
+// forgetHash lets that script run and no other (CSP Level 3 §2.3.1).
+func forgetHash() string {
+	sum := sha256.Sum256([]byte(forget))
+	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }

@@ -58,12 +58,16 @@ func emulate(ctx context.Context, sys System, cfg emulatorConfig, caOut, output 
 	if cfg.secret.IsZero() {
 		secret = fake.secret.Reveal() // good for nothing but this emulator
 	}
-	password := fake.password.Reveal() // no more than the secret is
+	users := map[string]string{} // and their passwords, no more than the secret is
+	for _, u := range fake.users {
+		users[u.UPN] = u.Password.Reveal()
+	}
+	first := fake.users[0].UPN
 	if output == "json" {
-		line, err := json.Marshal(map[string]string{
+		line, err := json.Marshal(map[string]any{
 			"entra": fake.entra.url, "defender": fake.defender.url, "ca_file": caOut,
 			"tenant": fake.tenant, "client_id": fake.clientID, "client_secret": secret,
-			"user": fake.user, "password": password,
+			"user": first, "password": users[first], "users": users,
 		})
 		if err != nil {
 			return err
@@ -77,8 +81,8 @@ func emulate(ctx context.Context, sys System, cfg emulatorConfig, caOut, output 
 			{"tenant", fake.tenant},
 			{"client id", fake.clientID},
 			{"client secret", orElse(secret, "the one of --secret-file")},
-			{"a user", fake.user},
-			{"their password", password},
+			{"a user", first},
+			{"their password", users[first]},
 			{"stats and faults", fake.entra.url + "/_emulator/stats, /_emulator/faults (the same at defender)"},
 		}
 		if err := table(sys.Out, rows); err != nil {

@@ -31,8 +31,7 @@ type fakes struct {
 	tenant   string
 	clientID string
 	secret   entra.Secret
-	user     string // who can sign in, with the password
-	password entra.Secret
+	users    []entraemu.User // who can sign in
 }
 
 // fakeServer is one of its two servers.
@@ -67,8 +66,7 @@ func startEmulator(ctx context.Context, cfg emulatorConfig) (*fakes, error) {
 	}
 	f := &fakes{
 		ca: ca, tenant: entraemu.DefaultTenant, clientID: entraemu.DefaultClient,
-		secret: world.Apps[0].Secrets[0].Value,
-		user:   world.Users[0].UPN, password: world.Users[0].Password,
+		secret: world.Apps[0].Secrets[0].Value, users: world.Users,
 	}
 	if f.entra, err = startFake(ctx, ca, cfg.entraAddr, authority, nil); err != nil {
 		return nil, atPath("--entra", err)

@@ -26,13 +26,14 @@ const (
 	Upstream                  // an upstream unreachable
 	Timeout                   // an upstream late
 	Canceled                  // the caller left
+	Exhausted                 // the calls that an API takes in a time are used up: see RetryAfter
 )
 
 var kindNames = [...]string{
 	Internal: "internal", Invalid: "invalid", Unadmitted: "unadmitted", Denied: "denied",
 	NotFound: "not_found", Misconfigured: "misconfigured", Challenged: "challenged",
 	Throttled: "throttled", Unavailable: "unavailable", Upstream: "upstream",
-	Timeout: "timeout", Canceled: "canceled",
+	Timeout: "timeout", Canceled: "canceled", Exhausted: "exhausted",
 }
 
 // String is the kind's name on the wire, in logs and in metrics.

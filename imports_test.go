@@ -32,7 +32,7 @@ var mayImport = map[string][]string{
 	"cache":             {"entra"},
 	"budget":            {"entra"},
 	"broker":            {"entra", "guard"},
-	"proxy":             {"entra", "defender", "route"},
+	"proxy":             {"entra", "defender", "route", "budget"},
 	"protocol":          {"entra", "route", "guard"},
 	"server":            {"entra", "guard"},
 	"config":            {"entra", "defender", "route", "guard", "proxy"},
@@ -130,7 +130,7 @@ func TestImports(t *testing.T) {
 		refuse("cache/cache.go", "github.com/google/go-cmp/cmp", "tests alone")
 		refuse("entra/scope.go", "golang.org/x/text/cases", "standard library only")
 		accept("server/server.go", "github.com/labstack/echo/v4")
-		accept("proxy/pace.go", "golang.org/x/time/rate")
+		refuse("proxy/pace.go", "golang.org/x/time/rate", "budget alone")
 
 		// Tests may also use the fakes and any library, not the neighbours.
 		refuse("cache/cache_test.go", "tokenbroker/broker", "belongs in cli/ or the root")

@@ -184,7 +184,7 @@ func TestHeldBack(t *testing.T) {
 			t.Errorf("%v, want 30 s", got)
 		}
 		s := l.Standings()
-		if len(s) != 1 || s[0].Held.Sub(time.Now()) != 30*time.Second || s[0].Of != 0 {
+		if len(s) != 1 || time.Until(s[0].Held) != 30*time.Second || s[0].Of != 0 {
 			t.Errorf("%+v", s)
 		}
 		time.Sleep(30 * time.Second)

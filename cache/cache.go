@@ -36,7 +36,7 @@ type Config struct {
 type Cache struct {
 	next    entra.Source
 	timeout atomic.Int64  // a time.Duration
-	epoch   atomic.Uint64 // how often failures were forgiven
+	epoch   atomic.Uint64 // how often failures were forgiven, and identities forgotten
 	log     *slog.Logger
 
 	recent   recent
@@ -47,10 +47,11 @@ type Cache struct {
 
 	// mu guards the step from one entry of a key to the next, and that nothing
 	// starts once closing is closed. Nothing slow happens under it.
-	mu      sync.Mutex
-	kept    func(entra.IdentityID) bool // whose tokens are kept; nil: everybody's
-	closing chan struct{}
-	running sync.WaitGroup // every goroutine of ours
+	mu        sync.Mutex
+	kept      func(entra.IdentityID) bool // whose tokens are kept; nil: everybody's
+	forgotten map[entra.IdentityID]uint64 // the epoch that began when an identity was last forgotten
+	closing   chan struct{}
+	running   sync.WaitGroup // every goroutine of ours
 }
 
 // New returns a cache around next.
@@ -79,12 +80,13 @@ func New(next entra.Source, cfg Config) (*Cache, error) {
 		return nil, entra.Errorf(entra.Internal, "cache.new", "failures: %w", err)
 	}
 	c := &Cache{
-		next:     next,
-		log:      cfg.Logger,
-		recent:   recent{seed: maphash.MakeSeed()},
-		entries:  entries,
-		failures: failures,
-		closing:  make(chan struct{}),
+		next:      next,
+		log:       cfg.Logger,
+		recent:    recent{seed: maphash.MakeSeed()},
+		entries:   entries,
+		failures:  failures,
+		forgotten: map[entra.IdentityID]uint64{},
+		closing:   make(chan struct{}),
 	}
 	c.SetFillTimeout(cfg.FillTimeout)
 	return c, nil

@@ -116,7 +116,7 @@ func (c *Cache) fetch(ctx context.Context, f flight) (*entry, error) {
 	if c.failures.Remove(f.question) {
 		c.log.LogAttrs(ctx, slog.LevelInfo, "token fetched again", f.attrs()...)
 	}
-	return c.keep(held, e), nil
+	return c.keep(f, held, e), nil
 }
 
 // ask asks the source. It returns at the fill's timeout and on Close even if
@@ -160,10 +160,11 @@ func (c *Cache) ask(ctx context.Context, f flight) (*entry, error) {
 // keep puts e in the place of held and returns what stands there in the end.
 // That can be the entry of another flight, which landed meanwhile: plain ones
 // for one key share a flight, so it was demanded, and only a demand undoes that.
-func (c *Cache) keep(held, e *entry) *entry {
+func (c *Cache) keep(f flight, held, e *entry) *entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed() || c.kept != nil && !c.kept(e.key.Identity) {
+	id := e.key.Identity
+	if c.closed() || c.kept != nil && !c.kept(id) || f.epoch < c.forgotten[id] {
 		return e
 	}
 	if there, ok := c.entries.Peek(e.key); ok {

@@ -39,10 +39,12 @@ func (c *Cache) drop(of func(entra.IdentityID) bool) {
 }
 
 // Forget forgets the tokens and failures of an identity once: its user has
-// signed out, or in.
+// signed out, or in. What is being fetched for it goes to those who wait for it,
+// and is neither kept nor waited for by those who come now.
 func (c *Cache) Forget(id entra.IdentityID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.forgotten[id] = c.epoch.Add(1)
 	c.drop(func(other entra.IdentityID) bool { return other == id })
 }
 

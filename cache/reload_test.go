@@ -113,23 +113,30 @@ func TestForgivenFlightIsNotWaitedFor(t *testing.T) {
 }
 
 func TestTokenOfAnIdentityThatWentWhileItWasFetchedIsNotKept(t *testing.T) {
-	asked, answer := make(chan bool), make(chan bool)
-	next := entra.SourceFunc(func(_ context.Context, req entra.Request) (entra.Token, error) {
-		asked <- true
-		<-answer
-		return entra.NewToken("late", req.Scope, time.Now().Add(time.Hour), time.Time{})
-	})
-	inBubble(t, next, func(t broker) {
-		var waiter sync.WaitGroup
-		waiter.Go(func() { t.want(askAs("goes"), "late") })
-		<-asked
-		t.Retain(func(id entra.IdentityID) bool { return id != "goes" })
-		answer <- true
-		waiter.Wait()
-		if got := t.Stats().Entries; got != 0 {
-			t.Errorf("%d tokens are held, want none", got)
-		}
-	})
+	for name, goes := range map[string]func(broker){
+		"retain": func(t broker) { t.Retain(func(id entra.IdentityID) bool { return id != "goes" }) },
+		"forget": func(t broker) { t.Forget("goes") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked, answer := make(chan bool), make(chan bool)
+			next := entra.SourceFunc(func(_ context.Context, req entra.Request) (entra.Token, error) {
+				asked <- true
+				<-answer
+				return entra.NewToken("late", req.Scope, time.Now().Add(time.Hour), time.Time{})
+			})
+			inBubble(t, next, func(t broker) {
+				var waiter sync.WaitGroup
+				waiter.Go(func() { t.want(askAs("goes"), "late") })
+				<-asked
+				goes(t)
+				answer <- true
+				waiter.Wait()
+				if got := t.Stats().Entries; got != 0 {
+					t.Errorf("%d tokens are held, want none", got)
+				}
+			})
+		})
+	}
 }
 
 func TestFillTimeoutCanChange(t *testing.T) {

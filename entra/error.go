@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 )
@@ -93,6 +94,18 @@ func (e *Error) Message() string {
 		return e.Kind.String() + " error"
 	}
 	return e.Err.Error()
+}
+
+// WaitSeconds is for the header Retry-After (RFC 9110 §10.2.3): after how many
+// seconds it may work. Zero where that is not known, or waiting does not help:
+// of a refused credential the pause is for us alone.
+func (e *Error) WaitSeconds() int {
+	switch e.Kind {
+	case Throttled, Unavailable, Exhausted:
+		return int(math.Ceil(e.RetryAfter.Seconds()))
+	default:
+		return 0
+	}
 }
 
 // AsError returns the *Error that err is or wraps. Any other error becomes one:

@@ -2,7 +2,6 @@ package protocol
 
 import (
 	"encoding/json"
-	"math"
 	"net/http"
 	"strconv"
 
@@ -21,9 +20,8 @@ func refuse(w http.ResponseWriter, r *http.Request, err *entra.Error) *entra.Err
 	}
 	err = guard.RedactError(r.Context(), err)
 	trail.Failure = err
-	// Only here does waiting help; a refused credential has its pause for us alone.
-	if (err.Kind == entra.Throttled || err.Kind == entra.Unavailable) && err.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(err.RetryAfter.Seconds()))))
+	if seconds := err.WaitSeconds(); seconds > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(seconds))
 	}
 	return err
 }
@@ -39,7 +37,7 @@ func localStatus(kind entra.Kind) int {
 		return http.StatusUnauthorized
 	case entra.Denied, entra.Challenged, entra.Misconfigured:
 		return http.StatusForbidden
-	case entra.Throttled, entra.Unavailable, entra.Timeout, entra.Upstream:
+	case entra.Throttled, entra.Unavailable, entra.Timeout, entra.Upstream, entra.Exhausted:
 		return http.StatusServiceUnavailable
 	default:
 		return http.StatusInternalServerError

@@ -44,7 +44,7 @@ func (t *Table) identityKnownBy(want Known, ask Ask, preferred string) (string, 
 	}
 	switch {
 	case len(candidates) == 0:
-		return "", entra.Errorf(entra.NotFound, opToken, "%s: no identity of the configuration is known by it; leave it off, or say one of: %s", want, t.knownIDs())
+		return "", entra.Errorf(entra.NotFound, opToken, "%s: no identity of the configuration is known by it; leave it off, or say one of: %s", want, t.knownIDs(!ask.Assertion.IsZero()))
 	case len(candidates) == 1:
 		return candidates[0], nil
 	case slices.Contains(candidates, preferred):
@@ -68,11 +68,12 @@ func (k Known) String() string {
 	return strings.Join(said, ", ")
 }
 
-// knownIDs lists the client ids of the identities.
-func (t *Table) knownIDs() string {
+// knownIDs lists the client ids of the identities that act on behalf of users, or
+// of those that do not.
+func (t *Table) knownIDs(onBehalfOf bool) string {
 	var ids []string
 	for _, i := range t.identities {
-		if id := i.Known.ClientID; id != "" && !slices.Contains(ids, id) {
+		if id := i.Known.ClientID; i.OnBehalfOf == onBehalfOf && id != "" && !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}
 	}

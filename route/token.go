@@ -118,7 +118,7 @@ func (t *Table) identityFor(scope entra.Scope) (string, error) {
 		case first == nil:
 			first = r
 		case r.Identity != first.Identity:
-			return "", entra.Errorf(entra.Invalid, opToken, "identity: route %s uses the scope as %s, route %s as %s; say which with identity=",
+			return "", entra.Errorf(entra.Invalid, opToken, "identity: route %s uses the scope as %s, route %s as %s; say which with identity=, or client_id where the protocol has that",
 				first.Name, first.Identity, r.Name, r.Identity)
 		}
 	}
@@ -128,5 +128,5 @@ func (t *Table) identityFor(scope entra.Scope) (string, error) {
 	case t.byDefault != nil:
 		return t.byDefault.Name, nil
 	}
-	return "", entra.Errorf(entra.Invalid, opToken, "identity: no route uses the scope and no identity is the default; say identity=, one of: %s", t.identityNames())
+	return "", entra.Errorf(entra.Invalid, opToken, "identity: no route uses the scope and no identity is the default; say identity= (or client_id, where the protocol has that), one of: %s", t.identityNames())
 }

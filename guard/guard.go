@@ -5,6 +5,7 @@
 package guard
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net/http"
@@ -48,6 +49,10 @@ type Config struct {
 	// Keys prove callers. Nil: nobody proves itself by key, and what a request
 	// carries as one is not looked at.
 	Keys *Keyring
+	// Elsewhere are keys that admit nobody here, but at another guard of the same
+	// listener: like Keys they are refused where others may read them, and kept
+	// out of what is written down. Beside Keys they do not count.
+	Elsewhere *Keyring
 	// UIDs are callers by the uid of their process. They count where
 	// [TellsUID], for peers on Unix sockets.
 	UIDs map[int]string
@@ -63,6 +68,7 @@ type Config struct {
 // Guard admits callers. It is safe for concurrent use.
 type Guard struct {
 	keys      *Keyring
+	secrets   *Keyring // the keys, or those of elsewhere
 	uids      map[int]string
 	anonymous bool
 	open      bool // callers need no proof
@@ -73,6 +79,7 @@ type Guard struct {
 func New(cfg Config) *Guard {
 	g := &Guard{
 		keys:      cfg.Keys,
+		secrets:   cmp.Or(cfg.Keys, cfg.Elsewhere),
 		uids:      maps.Clone(cfg.UIDs),
 		anonymous: cfg.Anonymous,
 		open:      cfg.Keys == nil && len(cfg.UIDs) == 0 && !cfg.Anonymous,
@@ -87,6 +94,9 @@ func New(cfg Config) *Guard {
 	}
 	return g
 }
+
+// Open reports whether callers need no proof.
+func (g *Guard) Open() bool { return g.open }
 
 // Admit authenticates the caller of r, or says why not: [entra.Denied] for a
 // request that no local program would send, [entra.Unadmitted] for a caller

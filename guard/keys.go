@@ -64,7 +64,7 @@ func (g *Guard) callerByKey(a arrival, keysOf KeysOf) (string, error) {
 // in the query, and in a cookie, which a browser also sends to every other port
 // of the host.
 func (g *Guard) checkPlaces(a arrival) error {
-	if g.keys != nil && g.HoldsKey(a.URL.EscapedPath()) {
+	if g.HoldsKey(a.URL.EscapedPath()) {
 		return misplaced("path")
 	}
 	if query := a.URL.RawQuery; query != "" && g.pairsHoldKey(query) {
@@ -128,4 +128,4 @@ func lowerLetter(r rune) rune {
 }
 
 // isKey reports whether text, as it stands or percent-decoded, is a good key.
-func (g *Guard) isKey(text string) bool { return g.keys != nil && g.keys.knows(text) }
+func (g *Guard) isKey(text string) bool { return g.secrets != nil && g.secrets.knows(text) }

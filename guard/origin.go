@@ -18,6 +18,7 @@ type arrival struct {
 	*http.Request
 	socket bool  // by Unix socket: its file mode has admitted the peer; no browser and no resolver leads there
 	near   bool  // from this machine
+	imds   bool  // to the address of the metadata service, which serves its own machine only
 	peer   *Peer // of a Unix socket; nil: not known
 }
 
@@ -28,16 +29,30 @@ func arrive(r *http.Request) arrival {
 		return a
 	}
 	addr, err := netip.ParseAddrPort(r.RemoteAddr)
-	a.near = err == nil && addr.Addr().IsLoopback()
+	a.imds = IsMetadata(localAddress(r))
+	a.near = err == nil && (addr.Addr().IsLoopback() || a.imds && IsMetadata(addr.Addr()))
 	return a
+}
+
+// IsMetadata reports whether ip is 169.254.169.254, where programs look for the
+// instance metadata service of Azure's virtual machines, and where the broker
+// may stand in for it. Whoever connects there from the very same address is on
+// this machine: the kernel takes that address for a connection to itself, and
+// what it sends to it never leaves the machine, so that nobody elsewhere learns
+// the sequence number that a TCP handshake ends with.
+func IsMetadata(ip netip.Addr) bool {
+	return ip.Unmap() == netip.AddrFrom4([4]byte{169, 254, 169, 254})
 }
 
 // checkPeer refuses a peer on another machine. Where callers have keys, those
 // are the proof in its place: for a listener that the configuration opened on
-// purpose.
+// purpose, which that of the metadata service is not.
 func (g *Guard) checkPeer(a arrival) error {
-	if a.near || g.keys != nil {
+	switch {
+	case a.near, g.keys != nil && !a.imds:
 		return nil
+	case a.imds:
+		return entra.Errorf(entra.Denied, "guard.peer", "peer %s: not on this machine, which alone the metadata address serves", entra.Quote(a.RemoteAddr))
 	}
 	return entra.Errorf(entra.Denied, "guard.peer", "peer %s: not on this machine, and no caller keys are configured", entra.Quote(a.RemoteAddr))
 }
@@ -51,20 +66,21 @@ func (g *Guard) checkHost(a arrival) error {
 	}
 	// The target of a request may be a whole URL, with a user before the host.
 	host, ok := splitHost(a.Host)
-	if ok && a.URL.User == nil && (g.hosts[host] || host == localAddress(a.Request)) {
+	if ok && a.URL.User == nil && (g.hosts[host] || host == localAddress(a.Request).String()) {
 		return nil
 	}
 	return entra.Errorf(entra.Denied, "guard.host", "Host %s: not a name of this listener; call it as localhost", entra.Quote(a.Host))
 }
 
 // localAddress is the address that the caller connected to. An address in
-// Host cannot be rebound.
-func localAddress(r *http.Request) string {
+// Host cannot be rebound. Zero: it is not known.
+func localAddress(r *http.Request) netip.Addr {
 	addr, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
 	if !ok {
-		return ""
+		return netip.Addr{}
 	}
-	return addr.IP.String()
+	ip, _ := netip.AddrFromSlice(addr.IP)
+	return ip.Unmap()
 }
 
 // splitHost returns the name in a Host header, in lower case and without

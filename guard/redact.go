@@ -9,22 +9,22 @@ import (
 // HoldsKey reports whether there is a good key anywhere in text, percent-encoded
 // or not, so that it is not written down.
 func (g *Guard) HoldsKey(text string) bool {
-	return g.keys != nil && g.keys.good.Load().within(text)
+	return g.secrets != nil && g.secrets.good.Load().within(text)
 }
 
 // Redact returns text without the good keys in it: for what a caller sent, before
 // it is written down.
 func (g *Guard) Redact(text string) string {
-	if g.keys == nil {
+	if g.secrets == nil {
 		return text
 	}
-	return g.keys.good.Load().redact(text)
+	return g.secrets.good.Load().redact(text)
 }
 
 // RedactError returns err with its text redacted; err itself where nothing was
 // to be redacted.
 func (g *Guard) RedactError(err *entra.Error) *entra.Error {
-	if g.keys == nil || err.Err == nil {
+	if g.secrets == nil || err.Err == nil {
 		return err
 	}
 	text := err.Err.Error()
@@ -51,7 +51,7 @@ type guardKey struct{}
 // WithRedaction notes whose keys [RedactError] keeps out of what is answered.
 // Where there are none it costs nothing.
 func (g *Guard) WithRedaction(ctx context.Context) context.Context {
-	if g.keys == nil {
+	if g.secrets == nil {
 		return ctx
 	}
 	return context.WithValue(ctx, guardKey{}, g)

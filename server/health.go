@@ -42,13 +42,14 @@ type health struct {
 }
 
 func (s *Server) writeReadiness(w http.ResponseWriter, more health) {
-	if s.draining.Load() {
+	select {
+	case <-s.draining:
 		more.Status = "draining"
 		writeHealth(w, http.StatusServiceUnavailable, more)
-		return
+	default:
+		more.Status = "ready"
+		writeHealth(w, http.StatusOK, more)
 	}
-	more.Status = "ready"
-	writeHealth(w, http.StatusOK, more)
 }
 
 func writeHealth(w http.ResponseWriter, status int, h health) {

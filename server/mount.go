@@ -21,6 +21,7 @@ type Mount struct {
 	Path       string   // as echo routes: exact, with :name for a segment, or with /* at its end. Several may have one path, which differ in Methods
 	Methods    []string // GET stands for HEAD too. Nil: every method there is, also those that are nobody's
 	Handler    http.Handler
+	Guard      *guard.Guard // who admits callers here; nil: the guard of the listener
 	Keys       guard.KeysOf // how a caller shows its key here; nil: the protocol has no place for one
 	WriteError WriteError
 	Open       bool // admits everybody: for /healthz, which says nothing
@@ -75,12 +76,6 @@ func allowed(places []*place) string {
 		methods = append(methods, http.MethodHead)
 	}
 	return strings.Join(methods, ", ")
-}
-
-// writeMethodNotAllowed answers 405, with the header that RFC 9110 §15.5.6 wants.
-func writeMethodNotAllowed(w http.ResponseWriter, r *http.Request, allowed string) {
-	w.Header().Set("Allow", allowed)
-	writeProblem(w, r, http.StatusMethodNotAllowed, entra.Errorf(entra.Invalid, "server.method", "method %s: not served at this path; it takes %s", entra.Quote(r.Method), allowed))
 }
 
 func notFound(w http.ResponseWriter, r *http.Request) {

@@ -1,15 +1,18 @@
 package server
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"math"
 	"net/http"
 	"strconv"
 
 	"tokenbroker/entra"
 	"tokenbroker/guard"
 )
+
+// opMethod is the place of the refusal of a method, which has a status of its own.
+const opMethod = "server.method"
 
 // problemStatus is the native mounts' table from kinds to statuses.
 func problemStatus(err *entra.Error) int {
@@ -18,6 +21,9 @@ func problemStatus(err *entra.Error) int {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return http.StatusRequestEntityTooLarge
 		}
+		if err.Op == opMethod {
+			return http.StatusMethodNotAllowed
+		}
 		return http.StatusBadRequest
 	case entra.Unadmitted:
 		return http.StatusUnauthorized
@@ -25,6 +31,8 @@ func problemStatus(err *entra.Error) int {
 		return http.StatusForbidden
 	case entra.NotFound:
 		return http.StatusNotFound
+	case entra.Exhausted:
+		return http.StatusTooManyRequests // RFC 6585 §4
 	case entra.Throttled, entra.Unavailable:
 		return http.StatusServiceUnavailable
 	case entra.Upstream:
@@ -89,9 +97,13 @@ func writeProblem(w http.ResponseWriter, r *http.Request, status int, err *entra
 	if status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="tokenbroker"`) // RFC 9110 §11.6.1
 	}
-	// Only here does waiting help; a refused credential has its pause for us alone.
-	if (err.Kind == entra.Throttled || err.Kind == entra.Unavailable) && err.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(err.RetryAfter.Seconds()))))
+	if err.Claims != "" {
+		// As Microsoft's web APIs hand a challenge on: "Claims challenges, claims
+		// requests, and client capabilities", learn.microsoft.com/entra/identity-platform/claims-challenge.
+		h.Set("WWW-Authenticate", `Bearer realm="tokenbroker", error="insufficient_claims", claims="`+base64.StdEncoding.EncodeToString([]byte(err.Claims))+`"`)
+	}
+	if seconds := err.WaitSeconds(); seconds > 0 {
+		h.Set("Retry-After", strconv.Itoa(seconds))
 	}
 	w.WriteHeader(status)
 	body := json.NewEncoder(w)

@@ -29,7 +29,7 @@ func TestProblemOfEveryKind(t *testing.T) {
 	want := map[entra.Kind]int{
 		entra.Internal: 500, entra.Invalid: 400, entra.Unadmitted: 401, entra.Denied: 403, entra.NotFound: 404,
 		entra.Misconfigured: 500, entra.Challenged: 403, entra.Throttled: 503, entra.Unavailable: 503,
-		entra.Upstream: 502, entra.Timeout: 504,
+		entra.Upstream: 502, entra.Timeout: 504, entra.Exhausted: 429,
 		entra.Kind(200): 500, // a kind that nobody knows
 	}
 	for _, kind := range append(entra.Kinds(), entra.Kind(200)) {
@@ -46,7 +46,7 @@ func TestProblemOfEveryKind(t *testing.T) {
 		if got := w.Header().Get("Cache-Control"); got != "no-store" {
 			t.Errorf("%s: got Cache-Control %q", kind, got)
 		}
-		if got := w.Header().Get("Retry-After") != ""; got != (w.Code == 503) {
+		if got := w.Header().Get("Retry-After") != ""; got != (w.Code == 503 || w.Code == 429) {
 			t.Errorf("%s: with %d, Retry-After is there: %v", kind, w.Code, got)
 		}
 		if got := w.Header().Get("WWW-Authenticate") != ""; got != (w.Code == 401) {
@@ -78,6 +78,9 @@ func TestProblemBody(t *testing.T) {
 	w, _ = write(t, &entra.Error{Kind: entra.Challenged, Code: "interaction_required", Claims: `{"access_token":{}}`, Err: errors.New("sign in")})
 	if diff := cmp.Diff(`{"title":"Forbidden","status":403,"detail":"sign in","instance":"request-1","kind":"challenged",`+
 		`"code":"interaction_required","claims":"{\"access_token\":{}}"}`+"\n", w.Body.String()); diff != "" {
+		t.Errorf("with claims (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(`Bearer realm="tokenbroker", error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnt9fQ=="`, w.Header().Get("WWW-Authenticate")); diff != "" {
 		t.Errorf("with claims (-want +got):\n%s", diff)
 	}
 

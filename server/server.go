@@ -57,8 +57,8 @@ type Server struct {
 	cfg         Config
 	metrics     *metrics
 	generations generations
-	draining    atomic.Bool
-	inFlight    atomic.Int64 // callers' requests
+	draining    chan struct{} // closed when the drain begins
+	inFlight    atomic.Int64  // callers' requests
 }
 
 // New makes a server. It serves nothing before [Server.Serve].
@@ -69,8 +69,13 @@ func New(cfg Config) *Server {
 	if cfg.Grace == 0 {
 		cfg.Grace = 20 * time.Second
 	}
-	return &Server{cfg: cfg, metrics: newMetrics(cfg.Counters)}
+	return &Server{cfg: cfg, metrics: newMetrics(cfg.Counters), draining: make(chan struct{})}
 }
+
+// Draining returns what is closed when the drain begins: for a request that
+// waits for a person, who may come or not, and would only use up the grace of
+// the others.
+func (s *Server) Draining() <-chan struct{} { return s.draining }
 
 // Serve answers on all listeners until ctx ends or one of them fails. Then it
 // reports not ready, refuses new connections, lets the requests in flight end
@@ -105,7 +110,7 @@ func (s *Server) Serve(ctx context.Context, callers []net.Listener, ops ...net.L
 	case <-ctx.Done():
 	case cause = <-run.failed:
 	}
-	s.draining.Store(true)
+	close(s.draining)
 	s.cfg.Logger.Info("draining", "grace_s", int(s.cfg.Grace.Seconds()))
 	s.drain(requests, doors)
 	// First the cause, lest the connections' ends look like the callers'.

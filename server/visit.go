@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,8 +27,8 @@ type place struct {
 	allowed string // the methods of the path; only the first of its mounts has to know
 }
 
-func (s *Server) at(g *guard.Guard, m Mount) *place {
-	return &place{Mount: m, server: s, guard: g, counts: s.metrics.mount(m.Name)}
+func (s *Server) at(listener *guard.Guard, m Mount) *place {
+	return &place{Mount: m, server: s, guard: cmp.Or(m.Guard, listener), counts: s.metrics.mount(m.Name)}
 }
 
 // visit is a request's way through a mount.
@@ -79,7 +80,8 @@ func (v *visit) handle() {
 		v.r = v.r.WithContext(guard.WithPrincipal(v.r.Context(), who))
 	}
 	if !v.serves(v.r.Method) {
-		writeMethodNotAllowed(v.w, v.r, v.allowed)
+		v.w.Header().Set("Allow", v.allowed) // RFC 9110 §15.5.6
+		v.WriteError(v.w, v.r, entra.Errorf(entra.Invalid, opMethod, "method %s: not served at this path; it takes %s", entra.Quote(v.r.Method), v.allowed))
 		return
 	}
 	v.Handler.ServeHTTP(v.w, v.r)

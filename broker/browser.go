@@ -37,7 +37,11 @@ func (u *User) byBrowser(ctx context.Context, l *login) (public.AuthResult, erro
 		if got.code.IsZero() {
 			return public.AuthResult{}, l.sentBack(&got.refusal)
 		}
-		result, err := l.library.AcquireTokenByAuthCode(l.in(ctx), got.code.Reveal(), to, l.scope.Names(), public.WithChallenge(verifier))
+		options := []public.AcquireByAuthCodeOption{public.WithChallenge(verifier)}
+		if l.claims != nil {
+			options = append(options, public.WithClaims(*l.claims))
+		}
+		result, err := l.library.AcquireTokenByAuthCode(l.in(ctx), got.code.Reveal(), to, l.scope.Names(), options...)
 		if err != nil {
 			return result, l.ended(ctx, until, err)
 		}
@@ -48,7 +52,7 @@ func (u *User) byBrowser(ctx context.Context, l *login) (public.AuthResult, erro
 // authorizeURL is the page that the user opens.
 func (l *login) authorizeURL(to string, state entra.Secret, verifier string) string {
 	challenge := sha256.Sum256([]byte(verifier))
-	return l.authority.Tenant(l.tenant) + "/oauth2/v2.0/authorize?" + url.Values{
+	query := url.Values{
 		"client_id":             {l.client},
 		"response_type":         {"code"},
 		"response_mode":         {"query"}, // the only one that can be pasted
@@ -58,7 +62,11 @@ func (l *login) authorizeURL(to string, state entra.Secret, verifier string) str
 		"code_challenge":        {base64.RawURLEncoding.EncodeToString(challenge[:])},
 		"code_challenge_method": {"S256"},
 		"prompt":                {cmp.Or(l.opts.Prompt, selectAccount)},
-	}.Encode()
+	}
+	if l.claims != nil {
+		query.Set("claims", *l.claims)
+	}
+	return l.authority.Tenant(l.tenant) + "/oauth2/v2.0/authorize?" + query.Encode()
 }
 
 // browserMessage says what to do. That a redirect URI is not registered Entra

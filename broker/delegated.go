@@ -58,7 +58,9 @@ func (d *delegated) explain(ctx context.Context, err error) *entra.Error {
 	// MSAL gives no token where the answer's scope is narrower than what it
 	// asked for, and has no type for that.
 	if strings.Contains(err.Error(), "declined scopes are present") {
-		return d.errorf(entra.Challenged, d.words("not all of {scope} was granted to {user}: {act}"))
+		e := d.errorf(entra.Challenged, d.words("not all of {scope} was granted to {user}: {act}"))
+		e.Code = d.code
+		return e
 	}
 	return d.tell(d.classify(ctx, err))
 }

@@ -20,7 +20,11 @@ const pollInterval = 5
 
 // byDeviceCode is RFC 8628.
 func (u *User) byDeviceCode(ctx context.Context, l *login) (public.AuthResult, error) {
-	code, err := l.library.AcquireTokenByDeviceCode(l.in(ctx), l.scope.Names())
+	var options []public.AcquireByDeviceCodeOption
+	if l.claims != nil {
+		options = append(options, public.WithClaims(*l.claims))
+	}
+	code, err := l.library.AcquireTokenByDeviceCode(l.in(ctx), l.scope.Names(), options...)
 	if err != nil {
 		return public.AuthResult{}, l.explain(ctx, err)
 	}

@@ -46,7 +46,9 @@ type Prompt struct {
 
 // Login signs a user in, in the place of who is signed in. It calls show once,
 // and returns when they have done what that says, or have not in time. One
-// sign-in is under way at a time.
+// sign-in is under way at a time. Where a claims challenge has kept the sign-in
+// of before from a token, this one meets it: Entra asks the user for what it
+// takes.
 func (u *User) Login(ctx context.Context, opts LoginOptions, show func(Prompt)) (Account, error) {
 	if !slices.Contains([]string{"", selectAccount, "login", "consent"}, opts.Prompt) {
 		return Account{}, entra.Errorf(entra.Invalid, opUser, "prompt %s: want select_account, login or consent", entra.Quote(opts.Prompt))
@@ -72,8 +74,12 @@ func (u *User) Login(ctx context.Context, opts LoginOptions, show func(Prompt)) 
 	}
 	waiting, cancel := context.WithTimeout(ctx, loginPatience)
 	defer cancel()
-	result, err := flow(waiting, &login{d, client, opts, show})
+	claims := u.wanted.Swap(nil)
+	result, err := flow(waiting, &login{d, client, opts, show, claims})
 	if err != nil {
+		if waiting.Err() != nil { // nobody came; what Entra refuses, claims among it, is not asked for twice
+			u.wanted.CompareAndSwap(nil, claims)
+		}
 		return Account{}, err
 	}
 	in.Account = Account{
@@ -95,6 +101,7 @@ type login struct {
 	library public.Client // of MSAL
 	opts    LoginOptions
 	show    func(Prompt)
+	claims  *string // of a challenge (OpenID Connect Core §5.5); nil: none
 }
 
 // ended is why a sign-in has failed: above all, that nobody has come until

@@ -19,7 +19,8 @@ const shortPause = time.Minute
 
 // Check verifies the access token of a user: its signature, its issuer, and its
 // times. It returns what the token says and which of our audiences it is for,
-// or an error of kind [entra.Invalid] or [entra.Unadmitted] where it is not
+// which of an application of ours is its client id, by whatever name the token
+// has it; or an error of kind [entra.Invalid] or [entra.Unadmitted] where it is not
 // right; any other kind is no verdict.
 type Check func(ctx context.Context, assertion entra.Secret) (claims entra.Claims, audience string, err error)
 

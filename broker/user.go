@@ -37,15 +37,27 @@ type UserConfig struct {
 // until they sign out. What a sign-in gave is in the store. There is one User
 // for an identity in a process, through all reloads.
 //
-// Another process may sign somebody in to the same store; that is seen at the
-// next exchange.
+// Another process may sign somebody in to the same store, or out of it; that is
+// seen within [lookAgain].
 type User struct {
 	cfg      UserConfig
 	redirect redirect
-	login    chan struct{}           // the sign-in under way has put something there
-	turn     chan struct{}           // and who reads the store or writes to it
-	account  atomic.Pointer[Account] // of the sign-in in the store; nil: nobody has looked, or there is none
+	login    chan struct{}          // the sign-in under way has put something there
+	turn     chan struct{}          // and who reads the store or writes to it
+	account  atomic.Pointer[seen]   // of the sign-in in the store; nil: nobody has looked, or there is none
+	wanted   atomic.Pointer[string] // the claims that the sign-in could not meet, for the next one; nil: none
 }
+
+// seen is who was signed in when somebody last looked.
+type seen struct {
+	Account
+	at time.Time
+}
+
+const (
+	lookAgain    = 5 * time.Second // how long that goes for who is signed in now
+	lookPatience = time.Second     // with a store that another process has locked
+)
 
 // NewUser makes the source, and asks nobody anything yet.
 func NewUser(cfg UserConfig) (*User, error) {
@@ -62,15 +74,47 @@ func NewUser(cfg UserConfig) (*User, error) {
 // Account returns who is signed in. Where nobody is, the error has the code
 // [LoginRequired].
 func (u *User) Account(ctx context.Context) (Account, error) {
-	if account := u.account.Load(); account != nil {
-		return *account, nil
+	held := u.account.Load()
+	switch {
+	case held == nil:
+		in, err := u.load(ctx)
+		if err != nil {
+			return Account{}, err
+		}
+		return in.Account, nil
+	case time.Since(held.at) < lookAgain:
+		return held.Account, nil
 	}
-	in, err := u.load(ctx)
-	if err != nil {
+	return u.look(ctx, held)
+}
+
+// look looks whether who is signed in still is. Where somebody else looks, or
+// the store does not say, it stays at what is known.
+func (u *User) look(ctx context.Context, held *seen) (Account, error) {
+	select {
+	case u.turn <- struct{}{}:
+		defer func() { <-u.turn }()
+	default:
+		return held.Account, nil
+	}
+	if now := u.account.Load(); now != nil && now != held {
+		return now.Account, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	in, err := u.read(ctx)
+	switch e := entra.AsError(err); {
+	case err == nil:
+		return in.Account, nil
+	case e.Code == LoginRequired:
 		return Account{}, err
 	}
-	return in.Account, nil
+	u.see(held.Account)
+	return held.Account, nil
 }
+
+// see notes who is signed in, in the turn of who has found out.
+func (u *User) see(account Account) { u.account.Store(&seen{account, time.Now()}) }
 
 // Token gets a new token for the request's account with its refresh token, which
 // Entra replaces by another.
@@ -97,13 +141,23 @@ func (u *User) Token(ctx context.Context, req entra.Request) (entra.Token, error
 	}
 	result, err := client.AcquireTokenSilent(d.in(ctx), req.Scope.Names(), options...)
 	if err != nil {
-		return entra.Token{}, d.explain(ctx, err)
+		return entra.Token{}, u.challenged(d.explain(ctx, err), &req)
 	}
 	if result.Account.HomeAccountID != in.ID {
 		return entra.Token{}, d.errorf(entra.Unavailable, "{authority} answered with the token of another user: it is not used")
 	}
 	u.renew(ctx, &signIn{in.Account, renewed})
 	return d.token(&result, time.Time{})
+}
+
+// challenged notes what the next sign-in has to be asked for: what Entra wants,
+// or what the API that the token is for wanted of Entra.
+func (u *User) challenged(e *entra.Error, req *entra.Request) *entra.Error {
+	if claims := cmp.Or(e.Claims, req.Claims); e.Kind == entra.Challenged && claims != "" {
+		e.Claims = claims
+		u.wanted.Store(&claims)
+	}
+	return e
 }
 
 // exchange begins one for the user.
@@ -122,6 +176,7 @@ func (u *User) Logout(ctx context.Context) error {
 			return err
 		}
 		u.account.Store(nil)
+		u.wanted.Store(nil)
 		return nil
 	})
 }
@@ -181,7 +236,7 @@ func (u *User) read(ctx context.Context) (*signIn, error) {
 		}
 		return nil, u.required("the sign-in in the store cannot be read")
 	}
-	u.account.Store(&in.Account)
+	u.see(in.Account)
 	return in, nil
 }
 
@@ -193,7 +248,7 @@ func (u *User) write(ctx context.Context, in *signIn) error {
 	if err := u.cfg.Store.Save(ctx, u.cfg.StoreName, packed); err != nil {
 		return err
 	}
-	u.account.Store(&in.Account)
+	u.see(in.Account)
 	return nil
 }
 

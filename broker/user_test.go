@@ -283,3 +283,32 @@ func TestRenewalUnderWayLeavesTheNextSignInAlone(t *testing.T) {
 		})
 	}
 }
+
+// A renewal that brings less than was asked for brings nothing; one that brings
+// more is a token of what was asked for.
+func TestRenewalOfOtherPermissions(t *testing.T) {
+	const both = alerts + " " + mdeHost + "/Machine.Read"
+	for granted, ok := range map[entra.Scope]bool{
+		alerts:                              false,
+		both:                                true,
+		both + " " + mdeHost + "/File.Read": true,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			handler, _ := device(deviceCode, answer(200, userAnswer))
+			authority := w.authority(t, handler)
+			u := w.user(t, newDrawer())
+			account, err := u.Login(t.Context(), broker.LoginOptions{Scope: both}, func(broker.Prompt) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			authority.answer = answer(200, strings.Replace(userAnswer, "{", `{"scope":"`+string(granted)+`",`, 1))
+			tok, err := u.Token(t.Context(), entra.Request{Account: account.ID, Scope: both})
+			if !ok {
+				wantLogin(t, err, "not all of "+string(both)+" was granted")
+			} else if err != nil || tok.Scope != both {
+				t.Errorf("granted %s: got a token for %q, %v", granted, tok.Scope, err)
+			}
+		})
+	}
+}

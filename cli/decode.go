@@ -22,18 +22,21 @@ func newDecode(sys System) *cobra.Command {
 		Short: "Show what is in a token and which Defender endpoints it opens; nothing leaves the machine",
 		Long: "decode reads a token from standard input and shows its header, its claims, whose\n" +
 			"it is and for whom, its times in words, the Defender endpoints that it opens and\n" +
-			"the permissions that it lacks for the others. It checks no signature and sends\n" +
-			"nothing anywhere.",
-		Example: "  tokenbroker token --route defender -o token | tokenbroker decode",
-		Args:    cobra.MaximumNArgs(1),
+			"the permissions that it lacks for the others; with --config also which of the routes\n" +
+			"there. It checks no signature and sends nothing anywhere.",
+		Example: "  tokenbroker token --route defender -o token | tokenbroker decode\n" +
+			"  tokenbroker decode --config tokenbroker.yaml <token",
+		Args: cobra.MaximumNArgs(1),
 	}
+	file := cmd.Flags().String("config", "", "a configuration, of which it says what routes the token is good for")
+	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
 	output := outputFlag(cmd, "text", "json")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		raw, err := tokenText(sys, args)
 		if err != nil {
 			return err
 		}
-		jwt, err := entra.ParseJWT(raw)
+		jwt, err := parseToken(raw)
 		if err != nil {
 			return err
 		}
@@ -42,6 +45,11 @@ func newDecode(sys System) *cobra.Command {
 			return err
 		}
 		report := inspect(catalogue, jwt, time.Now())
+		if *file != "" {
+			if report.Routes, err = inspectRoutes(sys, catalogue, *file, &jwt.Claims); err != nil {
+				return err
+			}
+		}
 		if *output == "json" {
 			return writeJSON(sys.Out, report)
 		}
@@ -49,6 +57,19 @@ func newDecode(sys System) *cobra.Command {
 	}
 	return cmd
 }
+
+// parseToken takes a JWT to pieces. What only has as many parts as one, such as
+// a refresh token of Entra's, is opaque too.
+func parseToken(raw string) (entra.JWT, error) {
+	jwt, err := entra.ParseJWT(raw)
+	if parts := strings.Split(raw, "."); err != nil && len(parts) == 3 && !strings.HasPrefix(parts[0], jwtBegins) {
+		return jwt, entra.Errorf(entra.Invalid, "", "token: opaque, as a refresh token or a code is (it does not begin as a JWT does, with %s): only its issuer can read it", jwtBegins)
+	}
+	return jwt, err
+}
+
+// jwtBegins is how base64url has the begin of a JSON object with a name in it.
+const jwtBegins = "ey"
 
 // tokenText reads the token, wherever it was put.
 func tokenText(sys System, args []string) (string, error) {

@@ -22,6 +22,8 @@ type report struct {
 	Audience    entra.Audience  `json:"audience"`
 	API         string          `json:"api"` // in words; empty: not one that the catalogue knows
 	Tenant      string          `json:"tenant"`
+	Issuer      string          `json:"issuer"`
+	Version     string          `json:"version"`        // of the token's format: 1.0, 2.0; empty: it does not say
 	Client      string          `json:"client"`         // the app that got it
 	User        string          `json:"user,omitempty"` // by name, or by object id
 	Kind        string          `json:"kind"`
@@ -29,6 +31,7 @@ type report struct {
 	Times       []string        `json:"times"`
 	Opens       []string        `json:"opens"`
 	Missing     []lack          `json:"missing"`
+	Routes      []routeOpened   `json:"routes,omitempty"` // where a configuration was named
 	Advice      []string        `json:"advice,omitempty"`
 }
 
@@ -42,7 +45,7 @@ type lack struct {
 func inspect(catalogue *defender.Catalogue, jwt entra.JWT, now time.Time) *report {
 	c := jwt.Claims
 	r := &report{
-		Header: jwt.Header, Claims: jwt.Payload, Audience: c.Audience, Tenant: c.Tenant, Client: c.Client(),
+		Header: jwt.Header, Claims: jwt.Payload, Audience: c.Audience, Tenant: c.Tenant, Issuer: c.Issuer, Version: c.Version, Client: c.Client(),
 		Kind: "application (roles)", Permissions: c.Permissions(), Times: times(&c, now),
 		Opens: []string{}, Missing: []lack{},
 	}
@@ -107,6 +110,15 @@ func advice(jwt entra.JWT, r *report, closed []defender.Endpoint, now time.Time)
 	return lines
 }
 
+// issuedBy names the issuer, which has one name in tokens of version 1 and
+// another in those of version 2, whichever endpoint gave them.
+func issuedBy(issuer, version string) string {
+	if version != "" {
+		version = " (version " + version + ")"
+	}
+	return orElse(issuer, "not named") + version
+}
+
 // hasNonce reports whether the header has what Graph puts there, by which the
 // signature that others see is not the one that Graph checks.
 func hasNonce(jwt entra.JWT) bool {
@@ -160,6 +172,7 @@ func (r *report) write(w io.Writer) error {
 	line("audience", strings.Join(r.Audience, ", "))
 	line("api", orElse(r.API, "unknown"))
 	line("tenant", orElse(r.Tenant, "not named"))
+	line("issuer", issuedBy(r.Issuer, r.Version))
 	line("client", orElse(r.Client, "not named"))
 	if r.User != "" {
 		line("user", r.User)
@@ -168,6 +181,9 @@ func (r *report) write(w io.Writer) error {
 	line("permissions", orElse(strings.Join(r.Permissions, " "), "none"))
 	for _, t := range r.Times {
 		line("time", t)
+	}
+	for i := range r.Routes {
+		line("route", r.Routes[i].String())
 	}
 	for _, endpoint := range r.Opens {
 		line("opens", endpoint)

@@ -45,6 +45,9 @@ func TestDecodeTellsWhatATokenIsGoodFor(t *testing.T) {
 		{"a user's in version 2", header, `{` + xdr + `,"azp":"app-2","scp":"Incident.Read","preferred_username":"bob@contoso.example"}`, []string{
 			"client       app-2", "user         bob@contoso.example",
 		}, ""},
+		{"of version 1", header, `{` + xdr + `,"appid":"a","ver":"1.0","iss":"https://sts.windows.net/t/"}`, []string{"issuer       https://sts.windows.net/t/ (version 1.0)"}, ""},
+		{"of version 2", header, `{` + xdr + `,"azp":"a","ver":"2.0","iss":"https://login.microsoftonline.com/t/v2.0"}`, []string{"issuer       https://login.microsoftonline.com/t/v2.0 (version 2.0)"}, ""},
+		{"of nobody", header, `{` + xdr + `,"azp":"a"}`, []string{"issuer       not named"}, ""},
 		{"a nameless user's", header, `{` + xdr + `,"azp":"app-2","scp":"Incident.Read","preferred_username":7,"oid":"o-1"}`, []string{"user         o-1"}, ""},
 		{"the plural of the documentation", header, `{` + xdr + `,"appid":"a","roles":["Incidents.Read.All"]}`, []string{"opens        GET /api/incidents"}, "missing      Incident.Read.All"},
 		{"Graph's own", `{"alg":"RS256","nonce":"x"}`, `{` + graph + `,"appid":"a","roles":["SecurityAlert.Read.All"]}`, []string{

@@ -21,9 +21,12 @@ func newLogin(sys System) *cobra.Command {
 		Use:   "login IDENTITY",
 		Short: "Sign a user in to an identity of the running broker",
 		Long: "login signs a user in to an identity of kind device-code or browser. The running broker\n" +
-			"does it; the command says what to do and waits, for a quarter of an hour at most.",
+			"does it; the command says what to do and waits, for a quarter of an hour at most.\n" +
+			"With --direct no broker has to run: the sign-in is kept where the identity's store is,\n" +
+			"and a broker that runs or starts there goes on with it.",
 		Example: "  tokenbroker login me\n" +
-			"  tokenbroker login me --browser --prompt select_account",
+			"  tokenbroker login me --browser --prompt select_account\n" +
+			"  tokenbroker login me --direct --config tokenbroker.yaml",
 		Args: cobra.ExactArgs(1),
 	}
 	form := url.Values{}
@@ -31,6 +34,7 @@ func newLogin(sys System) *cobra.Command {
 	browser := flags.Bool("browser", false, "by a browser that is sent back to the broker, whatever the identity's kind")
 	prompt := flags.String("prompt", "", "with a browser: select_account, login or consent (default select_account)")
 	scope := flags.String("scope", "", "what to consent to (default: that of the identity's first route)")
+	direct := directFlags(cmd, sys)
 	running := clientFlags(cmd, sys)
 	output := outputFlag(cmd, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -43,7 +47,11 @@ func newLogin(sys System) *cobra.Command {
 		if *browser {
 			form.Set("browser", "true")
 		}
-		account, err := running.login(cmd.Context(), sys, form)
+		login := running.login
+		if direct.on {
+			login = direct.login
+		}
+		account, err := login(cmd.Context(), sys, form)
 		switch {
 		case err != nil:
 			return err
@@ -81,14 +89,9 @@ func (c *client) login(ctx context.Context, sys System, form url.Values) (*broke
 		case line.Prompt == nil:
 			return nil, c.strange()
 		}
-		out := &printable{sys.Err}
-		fmt.Fprintln(out, line.Prompt.Message)
-		if line.Prompt.UserCode == "" {
-			fmt.Fprintln(out, line.Prompt.URL)
-			if sys.In != nil {
-				go c.paste(ctx, sys, form.Get("identity")) // ends with ctx at the next line, or with the program
-			}
-		}
+		line.Prompt.show(ctx, sys, func(pasted string) error {
+			return c.post(ctx, "/login/answer", url.Values{"identity": form["identity"], "url": {pasted}}, &struct{}{})
+		})
 	}
 	if err := lines.Err(); err != nil {
 		return nil, c.unreachable(err)
@@ -96,17 +99,29 @@ func (c *client) login(ctx context.Context, sys System, form url.Values) (*broke
 	return nil, entra.Errorf(entra.Unavailable, "", "%s: it ended before the sign-in did", c.where())
 }
 
+// show says what to do, and takes the address that the browser ended at where
+// that may be pasted.
+func (p *signInPrompt) show(ctx context.Context, sys System, answer func(pasted string) error) {
+	out := &printable{sys.Err}
+	fmt.Fprintln(out, p.Message)
+	if p.UserCode == "" {
+		fmt.Fprintln(out, p.URL)
+		if sys.In != nil {
+			go paste(ctx, sys, answer) // ends with ctx at the next line, or with the program
+		}
+	}
+}
+
 // paste passes on the addresses that the user pastes, until one is the right
 // one.
-func (c *client) paste(ctx context.Context, sys System, identity string) {
+func paste(ctx context.Context, sys System, answer func(pasted string) error) {
 	lines := bufio.NewScanner(sys.In)
 	for lines.Scan() && ctx.Err() == nil {
 		pasted := strings.TrimSpace(lines.Text())
 		if pasted == "" {
 			continue
 		}
-		var answer struct{}
-		err := c.post(ctx, "/login/answer", url.Values{"identity": {identity}, "url": {pasted}}, &answer)
+		err := answer(pasted)
 		if err == nil || ctx.Err() != nil {
 			return
 		}
@@ -120,19 +135,26 @@ func newLogout(sys System) *cobra.Command {
 		Short: "Sign the user of an identity out of the running broker",
 		Args:  cobra.ExactArgs(1),
 	}
+	direct := directFlags(cmd, sys)
 	running := clientFlags(cmd, sys)
 	output := outputFlag(cmd, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		var answer struct {
+		answer := struct {
 			Identity string `json:"identity"`
+		}{args[0]}
+		err := error(nil)
+		if direct.on {
+			err = direct.logout(cmd.Context(), sys, args[0])
+		} else {
+			err = running.post(cmd.Context(), "/logout", url.Values{"identity": {args[0]}}, &answer)
 		}
-		if err := running.post(cmd.Context(), "/logout", url.Values{"identity": {args[0]}}, &answer); err != nil {
+		if err != nil {
 			return err
 		}
 		if *output == "json" {
 			return writeJSON(sys.Out, answer)
 		}
-		_, err := fmt.Fprintf(sys.Out, "%s: nobody is signed in\n", args[0])
+		_, err = fmt.Fprintf(sys.Out, "%s: nobody is signed in\n", args[0])
 		return err
 	}
 	return cmd
@@ -146,6 +168,7 @@ func newWhoami(sys System) *cobra.Command {
 			"about that one, and the exit code is 1 where nobody is.",
 		Args: cobra.MaximumNArgs(1),
 	}
+	direct := directFlags(cmd, sys)
 	running := clientFlags(cmd, sys)
 	output := outputFlag(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -156,10 +179,15 @@ func newWhoami(sys System) *cobra.Command {
 		var answer struct {
 			Users []whoIs `json:"users"`
 		}
-		if err := running.ask(cmd.Context(), http.MethodGet, "/whoami", form, &answer); err != nil {
+		err := error(nil)
+		if direct.on {
+			answer.Users, err = direct.whoami(cmd.Context(), sys, form.Get("identity"))
+		} else {
+			err = running.ask(cmd.Context(), http.MethodGet, "/whoami", form, &answer)
+		}
+		if err != nil {
 			return err
 		}
-		err := error(nil)
 		if *output == "json" {
 			err = writeJSON(sys.Out, answer)
 		} else {

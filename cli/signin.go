@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -34,6 +35,10 @@ type signInPrompt struct {
 	ExpiresOn int64  `json:"expires_on"`
 }
 
+func promptOf(p *broker.Prompt) *signInPrompt {
+	return &signInPrompt{p.URL, p.UserCode, p.Message, p.ExpiresOn.Unix()}
+}
+
 // whoIs is an identity that somebody signs in to, as /whoami shows it.
 type whoIs struct {
 	Identity string          `json:"identity"`
@@ -44,41 +49,52 @@ type whoIs struct {
 }
 
 // login answers POST /login: it signs somebody in for as long as the caller
-// waits for that.
-func (a *app) login(w http.ResponseWriter, r *http.Request) {
+// waits for that, and the broker does not drain.
+func (a *app) login(draining <-chan struct{}) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		u, opts, err := a.readLogin(w, r)
+		if err != nil {
+			server.WriteProblem(w, r, entra.AsError(err))
+			return
+		}
+		entra.TrailOf(r.Context()).Scope = opts.Scope
+		begun := false
+		account, err := u.signInUntil(r.Context(), draining, opts, func(p broker.Prompt) {
+			begun = true
+			w.Header().Set("Content-Type", "application/x-ndjson")
+			w.Header().Set("Cache-Control", "no-store")
+			writeLine(w, signInLine{Prompt: promptOf(&p)})
+		})
+		switch e := entra.AsError(err); {
+		case err == nil:
+			a.cache.forget(a.idOf(u)) // tokens of before lack what was consented to
+			writeLine(w, signInLine{Account: &account})
+		case !begun || e.Kind == entra.Canceled: // of whom nobody reads more
+			server.WriteProblem(w, r, e)
+		default:
+			writeLine(w, signInLine{Problem: server.Problem(r, e)})
+		}
+	}
+}
+
+// readLogin reads who is to be signed in to what, and how.
+func (a *app) readLogin(w http.ResponseWriter, r *http.Request) (u *user, opts broker.LoginOptions, err error) {
 	form, u, err := a.readSignIn(w, r, "identity", "prompt", "browser", "scope")
 	if err != nil {
-		server.WriteProblem(w, r, entra.AsError(err))
-		return
+		return nil, opts, err
 	}
-	opts := broker.LoginOptions{Prompt: form.Get("prompt"), Browser: form.Get("browser") == "true"}
+	opts, err = loginOptions(a.visible(r.Context()), u.name, form)
+	return u, opts, err
+}
+
+// loginOptions reads how somebody is to be signed in.
+func loginOptions(table *route.Table, identity string, form url.Values) (opts broker.LoginOptions, err error) {
+	opts = broker.LoginOptions{Prompt: form.Get("prompt"), Browser: form.Get("browser") == "true"}
 	if browser := form.Get("browser"); browser != "" && browser != "true" && browser != "false" {
-		err = entra.Errorf(entra.Invalid, opSignIn, "browser=%s: want true or false", entra.Quote(browser))
+		return opts, entra.Errorf(entra.Invalid, opSignIn, "browser=%s: want true or false", entra.Quote(browser))
 	}
-	if err == nil {
-		opts.Scope, err = signInScope(a.visible(r.Context()), u.name, form.Get("scope"))
-	}
-	if err != nil {
-		server.WriteProblem(w, r, entra.AsError(err))
-		return
-	}
-	entra.TrailOf(r.Context()).Scope = opts.Scope
-	begun := false
-	account, err := u.signIn(r.Context(), opts, func(p broker.Prompt) {
-		begun = true
-		w.Header().Set("Content-Type", "application/x-ndjson")
-		w.Header().Set("Cache-Control", "no-store")
-		writeLine(w, signInLine{Prompt: &signInPrompt{p.URL, p.UserCode, p.Message, p.ExpiresOn.Unix()}})
-	})
-	switch e := entra.AsError(err); {
-	case err == nil:
-		a.cache.forget(a.idOf(u)) // tokens of before lack what was consented to
-		writeLine(w, signInLine{Account: &account})
-	case !begun || e.Kind == entra.Canceled: // of whom nobody reads more
-		server.WriteProblem(w, r, e)
-	default:
-		writeLine(w, signInLine{Problem: server.Problem(r, e)})
-	}
+	opts.Scope, err = signInScope(table, identity, form.Get("scope"))
+	return opts, err
 }
 
 // writeLine writes a line that the caller reads at once.
@@ -87,6 +103,26 @@ func writeLine(w http.ResponseWriter, line signInLine) {
 	body.SetEscapeHTML(false)
 	_ = body.Encode(line) // fails only when the caller left, which ends the request
 	_ = http.NewResponseController(w).Flush()
+}
+
+// signInUntil is signIn that ends, in so many words, when the broker does: who
+// waits for a person would wait for all of the drain.
+func (u *user) signInUntil(ctx context.Context, draining <-chan struct{}, opts broker.LoginOptions, show func(broker.Prompt)) (broker.Account, error) {
+	stops := entra.Errorf(entra.Unavailable, opSignIn, "identity %q: the broker stops; sign in again when it is back", u.name)
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	go func() {
+		select {
+		case <-draining:
+			end(stops)
+		case <-ctx.Done():
+		}
+	}()
+	account, err := u.signIn(ctx, opts, show)
+	if err != nil && errors.Is(context.Cause(ctx), stops) {
+		return broker.Account{}, stops
+	}
+	return account, err
 }
 
 // signIn is [broker.User.Login], and notes meanwhile where a pasted address
@@ -158,18 +194,23 @@ func (a *app) whoami(w http.ResponseWriter, r *http.Request) {
 	}
 	all := []whoIs{}
 	for _, name := range names {
-		identity := a.cfg.Identities[name]
-		who := whoIs{Identity: name, Tenant: identity.Tenant}
-		account, err := a.users[identity.ID(a.cfg.Authority)].Account(r.Context())
-		if err == nil {
-			who.Account = &account
-		} else {
-			e := guard.RedactError(r.Context(), entra.AsError(err))
-			who.Code, who.Detail = e.Code, e.Message()
-		}
-		all = append(all, who)
+		all = append(all, a.who(r.Context(), name))
 	}
 	writeOwn(w, r, map[string]any{"users": all}, nil)
+}
+
+// who looks up who is signed in to an identity.
+func (a *app) who(ctx context.Context, name string) whoIs {
+	identity := a.cfg.Identities[name]
+	who := whoIs{Identity: name, Tenant: identity.Tenant}
+	account, err := a.users[identity.ID(a.cfg.Authority)].Account(ctx)
+	if err == nil {
+		who.Account = &account
+	} else {
+		e := guard.RedactError(ctx, entra.AsError(err))
+		who.Code, who.Detail = e.Code, e.Message()
+	}
+	return who
 }
 
 // readSignIn reads a request about a sign-in, and finds the identity.
@@ -196,13 +237,17 @@ func (a *app) visibleUser(ctx context.Context, name string) (*user, error) {
 	trail.Identity, trail.Tenant = identity.Name, identity.Tenant
 	u := a.users[identity.ID]
 	if u == nil {
-		return nil, entra.Errorf(entra.Invalid, opSignIn, "identity %q: nobody signs in to it; that is for kinds device-code and browser", identity.Name)
+		return nil, nobodySignsIn(identity.Name)
 	}
 	if identity.Guest {
 		return nil, entra.Errorf(entra.Denied, opSignIn, "identity %q: its own tenant is not open to this caller", identity.Name)
 	}
 	a.noteAllowed(ctx, "identities."+identity.Name)
 	return u, nil
+}
+
+func nobodySignsIn(name string) error {
+	return entra.Errorf(entra.Invalid, opSignIn, "identity %q: nobody signs in to it; that is for kinds device-code and browser", name)
 }
 
 // noteAllowed notes what let a request through.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"maps"
@@ -18,6 +19,7 @@ import (
 type verifying struct {
 	*verify.Verifier
 	cfg   verify.Config
+	apps  map[string]string // the client ids of our own applications, by the audiences that they go by beside
 	roots *roots
 	keys  *http.Transport
 }
@@ -25,7 +27,7 @@ type verifying struct {
 // verifier makes what checks tokens for the identities that act on behalf of
 // users and for the resources of the routes, or keeps the one of before.
 func (a *app) verifier(before *app) *verifying {
-	cfg := verify.Config{Authority: a.cfg.Authority, Logger: a.logger.Logger}
+	cfg, apps := verify.Config{Authority: a.cfg.Authority, Logger: a.logger.Logger}, map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(a.cfg.Identities)) {
 		identity := a.cfg.Identities[name]
 		if identity.Tenant != "" {
@@ -33,7 +35,10 @@ func (a *app) verifier(before *app) *verifying {
 		}
 		cfg.Tenants = append(cfg.Tenants, identity.Tenants...)
 		if identity.Credential.Kind == config.OnBehalfOf {
-			cfg.Audiences = append(cfg.Audiences, identity.ClientID)
+			cfg.Audiences = append(append(cfg.Audiences, identity.ClientID), identity.Credential.Audiences...)
+			for _, audience := range identity.Credential.Audiences {
+				apps[audience] = identity.ClientID
+			}
 		}
 	}
 	for _, r := range a.table.Routes() {
@@ -47,11 +52,11 @@ func (a *app) verifier(before *app) *verifying {
 	cfg.Audiences = slices.Compact(cfg.Audiences)
 	if before != nil {
 		if old := before.verify; old.roots.same(a.roots) && old.cfg.Authority == cfg.Authority &&
-			slices.Equal(old.cfg.Tenants, cfg.Tenants) && slices.Equal(old.cfg.Audiences, cfg.Audiences) {
+			slices.Equal(old.cfg.Tenants, cfg.Tenants) && slices.Equal(old.cfg.Audiences, cfg.Audiences) && maps.Equal(old.apps, apps) {
 			return old
 		}
 	}
-	v := &verifying{cfg: cfg, roots: a.roots, keys: &http.Transport{
+	v := &verifying{cfg: cfg, apps: apps, roots: a.roots, keys: &http.Transport{
 		DialContext:     a.dial,
 		TLSClientConfig: &tls.Config{RootCAs: a.roots.pool, MinVersion: tls.VersionTLS12},
 	}}
@@ -66,7 +71,7 @@ func (a *app) verifier(before *app) *verifying {
 // check is for the flows that act on behalf of users.
 func (v *verifying) check(ctx context.Context, assertion entra.Secret) (entra.Claims, string, error) {
 	got, err := v.Verify(ctx, assertion)
-	return got.Claims, got.For, err
+	return got.Claims, cmp.Or(v.apps[got.For], got.For), err
 }
 
 // inspect is for those who ask about a token.

@@ -155,7 +155,7 @@ func (v *Verifier) audienceOf(c *entra.Claims) (string, error) {
 	if len(c.Audience) == 0 {
 		return "", refuse(Audience, "token: does not say whom it is for")
 	}
-	return "", refuse(Audience, "token: for %s, which is no audience of this broker's", entra.Quote(c.Audience[0]))
+	return "", refuse(Audience, "token: for %s, which is no audience of this broker's; where that is the Application ID URI of an app that acts on behalf of users, put it into the audiences of its credential", entra.Quote(c.Audience[0]))
 }
 
 // canonical is one spelling for all of a resource's.

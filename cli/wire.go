@@ -43,6 +43,8 @@ type app struct {
 	source    entra.Source               // the accounts, and what is behind them
 	broker    *broker.Broker
 	guard     *guard.Guard
+	header    *identityHeader    // the key made at the start; nil: none
+	shown     []*certificateFile // by listener of callers; nil: it has none from files
 	proxy     *proxy.Proxy
 	roots     *roots
 	entra     *http.Client                                                         // MSAL's
@@ -111,9 +113,11 @@ func build(cfg *config.Config, around surroundings) (*app, error) {
 	a := &app{cfg: cfg, logger: around.logger, catalogue: around.catalogue, table: cfg.Table, expires: map[string]func() time.Time{}}
 	rootsErr := a.connect(around)
 	credentials, credentialsErr := a.openCredentials()
+	headerErr := a.openHeader(around.before)
 	keysErr := a.openKeys(around.keys)
+	certificatesErr := a.openCertificates(around.before)
 	usersErr := a.openUsers(around.before)
-	if err := errors.Join(rootsErr, credentialsErr, usersErr, keysErr); err != nil {
+	if err := errors.Join(rootsErr, credentialsErr, usersErr, headerErr, keysErr, certificatesErr); err != nil {
 		return nil, err
 	}
 	a.verify = a.verifier(around.before)
@@ -261,13 +265,16 @@ func (a *app) mounts(srv *server.Server) []server.Mount {
 		own("introspect", "/introspect", protocol.Introspection{Held: a.cache.holds, Verify: a.verify.inspect, WriteError: server.WriteProblem}.ServeHTTP, http.MethodPost),
 		own("claims", "/claims", native.Claims, http.MethodGet),
 		own("routes", "/routes", native.Routes, http.MethodGet),
-		audited(own("login", "/login", a.login, http.MethodPost)),
+		audited(own("login", "/login", a.login(srv.Draining()), http.MethodPost)),
 		audited(own("login-answer", "/login/answer", a.loginAnswer, http.MethodPost)),
 		audited(own("logout", "/logout", a.logout, http.MethodPost)),
 		audited(own("whoami", "/whoami", a.whoami, http.MethodGet)),
 		{Name: "healthz", Path: "/healthz", Methods: []string{http.MethodGet}, Handler: srv.Healthz(), WriteError: server.WriteProblem, Open: true},
 	}
 }
+
+// tlsMounts are the paths that a callers' listener has only with TLS.
+func (a *app) tlsMounts() []server.Mount { return nil }
 
 // routeMount is the one mount of a listener that stands for a route. Whoever may
 // not have the route does not learn its name there.

@@ -52,8 +52,14 @@ type Config struct {
 	// A file with the keys that prove the caller `local`, one a line; any of them is good, so that they can be rotated. Lines that begin with `#` are comments. Empty: where no `callers` are named, whoever reaches a listener may call; where some are, only they. Where callers are named beside it, one of them must be `local`.
 	CallerKeyFile string `yaml:"caller_key_file"`
 
+	// Where no callers prove themselves, by `caller_key_file` or `callers`: the file that the key for `IDENTITY_HEADER` is written to at the start, for the App Service protocol, which demands one. It is for the user that the broker runs as (mode 0600). A key that a broker before has left there stays good, so that programs that have it go on. Empty: without caller keys that protocol is off. A change needs a restart.
+	IdentityHeaderFile string `yaml:"identity_header_file"`
+
 	// Which tokens are handed out.
 	Tokens Tokens `yaml:"tokens"`
+
+	// The local protocols, by which SDKs and scripts that know nothing of the broker get their tokens from it.
+	Protocols Protocols `yaml:"protocols"`
 
 	// The memory of tokens.
 	Cache Cache `yaml:"cache"`
@@ -86,7 +92,7 @@ type Listen struct {
 	// Where health and metrics are served, never a token. In Kubernetes `:5179`, since the kubelet cannot reach loopback.
 	Ops Address `yaml:"ops" default:"localhost:5179"`
 
-	// Whether a callers' address may be other than loopback. The traffic is not encrypted and carries tokens. Callers must have keys as well, in `caller_key_file` or in a caller's `key_file`: a uid, or no proof at all, is good on this machine only.
+	// Whether a callers' address may be other than loopback. Without `tls` the traffic is not encrypted and carries tokens. Callers must have keys as well, in `caller_key_file` or in a caller's `key_file`: a uid, or no proof at all, is good on this machine only.
 	UnsafeNonLoopback bool `yaml:"unsafe_non_loopback" default:"false"`
 }
 
@@ -100,6 +106,24 @@ type Listener struct {
 
 	// The file mode of a Unix socket, octal, `0660` unless set. Never for others. On Windows it has no effect.
 	Mode fs.FileMode `yaml:"mode"`
+
+	// Whether the listener speaks TLS, and with which certificate. Not of a Unix socket.
+	TLS TLS `yaml:"tls"`
+}
+
+// TLS is the certificate of a listener.
+type TLS struct {
+	// The PEM file with the certificate that the listener shows, and its issuers after it. With neither this nor `key_file`, as in `tls: {}`, a certificate for `localhost`, 127.0.0.1, ::1 and the host of the address is made at the start.
+	CertFile string `yaml:"cert_file"`
+
+	// The PEM file with the private key of `cert_file`; it may be the same file. Both are read again when they change: a certificate is never used with a key that is not its own.
+	KeyFile string `yaml:"key_file"`
+
+	// Where the certificate is made at the start: the file for the certificate of the authority that has signed it, for the programs that are to trust it. The authority can sign for these names only, and its key is never written. Every start makes a new one.
+	CAOut string `yaml:"ca_out"`
+
+	// On says whether the listener speaks TLS.
+	On bool
 }
 
 // Identity is an app registration that the broker can act as.
@@ -193,6 +217,9 @@ type Credential struct {
 
 	// Of the kinds of Key Vault: the identity that reads the vault. Of kind `on-behalf-of`: how the app proves itself, by kind `secret`, `certificate` or `workload-identity`.
 	Access InnerCredential `yaml:"credential"`
+
+	// Of kind `on-behalf-of`: further audiences of the app, that is the Application ID URIs of its registration that are not `api://` and the client id, such as `api://contoso/portal` or `https://contoso.onmicrosoft.com/portal`. A user's token for one of these is taken as one for the app. Those for the `client_id` and for `api://<client_id>` are taken without being named.
+	Audiences []string `yaml:"audiences"`
 
 	// Secret is the value of the variable that Env names.
 	Secret entra.Secret
@@ -331,6 +358,34 @@ type Tokens struct {
 
 	// Scopes that are handed out beyond those of the unrestricted routes. A scope of a restricted route (`read-only`, `allow`, `deny`) is handed out only if it stands here: its token opens more than the route does. Of each identity only the scopes that a route uses with it; of the default identity all. With `callers` a scope that stands here is handed out to those of full access that have a route with it; what no route of theirs uses stands in their own `scopes`.
 	Scopes []entra.Scope `yaml:"scopes"`
+}
+
+// Protocols says which of the local protocols are served.
+type Protocols struct {
+	// The managed identity of App Service (`IDENTITY_ENDPOINT` and `IDENTITY_HEADER`), and with it that of Azure ML (`MSI_ENDPOINT` and `MSI_SECRET`), at `/msi/token`. It demands a caller key: where none is configured, the one of `identity_header_file`.
+	AppService bool `yaml:"app_service" default:"true"`
+
+	// The token endpoints of Entra, at `/<tenant>/oauth2/v2.0/token` and `/<tenant>/oauth2/token`, and on a listener with `tls` those below `/adfs`.
+	OAuth bool `yaml:"oauth" default:"true"`
+
+	// The API of Microsoft's Entra sidecar container: `true`, `false`, or a mapping, which means `true`.
+	EntraSidecar Sidecar `yaml:"entra_sidecar" default:"true"`
+
+	// The instance metadata service of Azure's virtual machines (IMDS), at `/metadata/identity/oauth2/token`. It cannot carry a key: with caller keys it serves the caller `anonymous` only. With it a callers' address may be `169.254.169.254:80`, where every SDK looks for it; there only this machine's own processes are answered.
+	IMDS bool `yaml:"imds" default:"false"`
+
+	// The managed identity of Cloud Shell (`MSI_ENDPOINT` alone), as POST at `/msi/token` and `/oauth2/token`. It cannot carry a key, as `imds`.
+	CloudShell bool `yaml:"cloud_shell" default:"false"`
+}
+
+// Sidecar says how the API of the Entra sidecar is served. In the file the word
+// true or false will do.
+type Sidecar struct {
+	// Whether a request may change what the service named in it says, by `optionsOverride.*`. What comes of it must be the caller's, as everywhere.
+	Overrides bool `yaml:"overrides" default:"false"`
+
+	// On says whether it is served.
+	On bool
 }
 
 // Cache bounds the memory of tokens.

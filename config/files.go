@@ -8,9 +8,12 @@ import (
 
 // Files lists the files that the settings name and whose content may change
 // while the broker runs: keys, credentials and certificates, in order and each
-// once. The configuration file and the audit file are not among them.
+// once. The configuration file and what is written are not among them.
 func (c *Config) Files() []string {
 	files := []string{c.CAFile, c.CallerKeyFile}
+	for _, l := range c.Listen.Callers {
+		files = append(files, l.TLS.CertFile, l.TLS.KeyFile)
+	}
 	for _, caller := range c.Callers {
 		files = append(files, caller.KeyFile)
 	}
@@ -22,13 +25,27 @@ func (c *Config) Files() []string {
 	return slices.DeleteFunc(slices.Compact(files), func(name string) bool { return name == "" })
 }
 
-// checkAudit keeps the audit records out of the files that are read.
-func (l *loader) checkAudit() {
-	audit, others := l.cfg.Audit.File, append(l.cfg.Files(), l.opts.File)
+// checkWritten keeps what the broker writes out of the files that it reads, and
+// apart.
+func (l *loader) checkWritten() {
+	read := append(l.cfg.Files(), l.opts.File)
 	for _, id := range l.cfg.Identities {
-		others = append(others, id.Store.File, id.Store.KeyFile)
+		read = append(read, id.Store.File, id.Store.KeyFile)
 	}
-	if slices.ContainsFunc(others, func(name string) bool { return sameFile(name, audit) }) {
-		l.faults.add("audit.file", "%s is a file that the broker reads; want one of its own", entra.Quote(audit))
+	type file struct{ path, name string }
+	written := []file{{"audit.file", l.cfg.Audit.File}, {"identity_header_file", l.cfg.IdentityHeaderFile}}
+	own := len(written) // those after them may be one file: there is one authority
+	for i, c := range l.cfg.Listen.Callers {
+		written = append(written, file{join(element("listen.callers", i), "tls.ca_out"), c.TLS.CAOut})
+	}
+	for i, f := range written {
+		if slices.ContainsFunc(read, func(name string) bool { return sameFile(name, f.name) }) {
+			l.faults.add(f.path, "%s is a file that the broker reads; want one of its own", entra.Quote(f.name))
+		}
+		for _, earlier := range written[:min(i, own)] {
+			if sameFile(earlier.name, f.name) {
+				l.faults.add(f.path, "%s is also %s; want one of its own", entra.Quote(f.name), earlier.path)
+			}
+		}
 	}
 }

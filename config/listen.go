@@ -141,6 +141,7 @@ func (l *loader) checkListen() {
 			l.checkRouteName(join(path, "route"), c.Route)
 		}
 		l.checkMode(c, path)
+		l.checkTLS(c, join(path, "tls"))
 		l.checkWhoComes(c.Address, path)
 		for j, earlier := range listen.Callers[:i] {
 			if c.Address.overlaps(earlier.Address) {
@@ -172,6 +173,26 @@ func (l *loader) checkMode(c *Listener, path string) {
 	}
 }
 
+// checkTLS checks the certificate of a listener.
+func (l *loader) checkTLS(c *Listener, path string) {
+	t := &c.TLS
+	_, t.On = l.faults.origins[path] // the mapping may be empty
+	switch made := t.CertFile == "" && t.KeyFile == ""; {
+	case !t.On || l.faults.within(path):
+	case c.Address.Socket != "":
+		l.faults.add(path, "%s: a Unix socket carries no TLS, nothing of it leaves this machine; remove it", c.Address)
+	case made && c.Address.everywhere():
+		l.warn(path + ": the certificate that is made is for localhost; who comes to " + c.Address.String() + " by another name needs one from cert_file and key_file")
+	case made:
+	case t.CertFile == "":
+		l.faults.add(join(path, "cert_file"), "missing; want the file with the certificate of key_file")
+	case t.KeyFile == "":
+		l.faults.add(join(path, "key_file"), "missing; want the file with the private key of cert_file")
+	case t.CAOut != "":
+		l.faults.add(join(path, "ca_out"), "there is no authority to write: the certificate is that of cert_file; remove one of the two")
+	}
+}
+
 // checkWhoComes checks that callers prove themselves where more than this
 // machine's can come, and that some can come at all. A uid is known on a Unix
 // socket only, and who is anonymous must be local.
@@ -181,6 +202,9 @@ func (l *loader) checkWhoComes(a Address, path string) {
 		proof = "a caller's key_file"
 	}
 	switch {
+	case a.Metadata() && l.cfg.Protocols.IMDS: // where only this machine is answered
+	case a.Metadata():
+		l.faults.add(path, "%s: stands for the metadata service (IMDS), which is not served; set protocols.imds: true, or listen on localhost", a)
 	case !a.Loopback() && (!l.anyKeys() || !l.cfg.Listen.UnsafeNonLoopback):
 		l.faults.add(path, "%s: reachable from beyond this machine; listen on localhost, or set both %s and listen.unsafe_non_loopback: true", a, proof)
 	case a.Socket == "" && named && !l.anyKeys() && !l.names(guard.Anonymous):

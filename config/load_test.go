@@ -68,6 +68,7 @@ func TestDefaults(t *testing.T) {
 		}},
 		DefaultRoute: "defender",
 		Tokens:       Tokens{HandOut: true},
+		Protocols:    Protocols{AppService: true, OAuth: true, EntraSidecar: Sidecar{On: true}},
 		Cache:        Cache{Size: 10000},
 		Limits: Limits{
 			RequestBody: 32 << 20, ReadHeaderTimeout: 5 * time.Second, EntraTimeout: 10 * time.Second,
@@ -104,6 +105,8 @@ func TestExample(t *testing.T) {
 		{Address: Address{Host: "localhost", Port: 5178}},
 		{Address: Address{Socket: "/run/tokenbroker/callers.sock"}, Mode: 0o660},
 		{Address: Address{Host: "localhost", Port: 5180}, Route: "mde"},
+		{Address: Address{Host: "localhost", Port: 8443}, TLS: TLS{On: true, CAOut: "/run/tokenbroker/ca.pem"}},
+		{Address: Address{Host: "127.0.0.1", Port: 8444}, TLS: TLS{On: true, CertFile: "/etc/tokenbroker/tls/tls.crt", KeyFile: "/etc/tokenbroker/tls/tls.key"}},
 	}
 	if diff := cmp.Diff(c.Listen.Callers, wantCallers); diff != "" {
 		t.Error(diff)

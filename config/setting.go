@@ -25,6 +25,9 @@ func sectionSettings(section reflect.Value, path string) []setting {
 		case value.Kind() == reflect.Map: // its entries have names of the user's choice
 		case value.Kind() == reflect.Slice && !isText(value.Type().Elem()): // nor has a list of mappings one text
 		case len(fields(value.Type())) > 0:
+			if isText(value.Type()) {
+				all = append(all, setting{at, value, f.Tag})
+			}
 			all = append(all, sectionSettings(value, at)...)
 		default:
 			all = append(all, setting{at, value, f.Tag})

@@ -101,6 +101,59 @@ func (l *loader) checkOnBehalfOf(c *Credential, path string) {
 	}
 }
 
+// checkAudiences checks the Application ID URIs of an app that acts on behalf
+// of users, and brings them to one spelling.
+func (l *loader) checkAudiences(id *Identity, path string) {
+	if l.faults.within(path) {
+		return
+	}
+	audiences := id.Credential.Audiences
+	for i, said := range audiences {
+		scope, err := entra.ParseResource(said)
+		uri := scope.Audience()
+		app, ofApp := strings.CutPrefix(uri, "api://")
+		switch {
+		case err != nil || !strings.Contains(uri, "://"):
+			l.faults.add(element(path, i), "%s: want an Application ID URI, as in api://contoso/portal or https://contoso.onmicrosoft.com/portal", entra.Quote(said))
+		case ofApp && entra.IsGUID(app) && app != id.ClientID:
+			l.faults.add(element(path, i), "%s: that is another app than client_id; remove it", entra.Quote(said))
+		}
+		audiences[i] = uri
+	}
+}
+
+// checkForeignAudiences refuses an audience that stands for something else too:
+// what is shown for one app or API asserts nothing to another.
+func (l *loader) checkForeignAudiences() {
+	owners := map[string]string{} // the names of identities
+	for _, name := range slices.Sorted(maps.Keys(l.cfg.Identities)) {
+		id := l.cfg.Identities[name]
+		for i, audience := range id.Credential.Audiences {
+			path := element("identities."+name+".credential.audiences", i)
+			if other, taken := owners[audience]; taken && l.cfg.Identities[other].ClientID != id.ClientID {
+				l.faults.add(path, "identities.%s has it too, and is another app; an Application ID URI belongs to one", other)
+			}
+			owners[audience] = name
+			if route := l.routeFor(audience); route != "" {
+				l.faults.add(path, "%s: route %q gets tokens for it, and such a token was given to be sent there; want the app's own", entra.Quote(audience), route)
+			}
+		}
+	}
+}
+
+// routeFor names a route whose tokens are for the audience; empty: there is none.
+func (l *loader) routeFor(audience string) string {
+	if l.cfg.Table == nil {
+		return "" // which is a fault already
+	}
+	for _, r := range l.cfg.Table.Routes() {
+		if slices.ContainsFunc(r.Scopes(), func(s entra.Scope) bool { return s.Audience() == audience }) {
+			return r.Name
+		}
+	}
+	return ""
+}
+
 // checkStore checks where a user's sign-in is kept.
 func (l *loader) checkStore(id *Identity, path string) {
 	s := &id.Store

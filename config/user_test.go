@@ -51,6 +51,13 @@ func TestUsers(t *testing.T) {
 			yaml: user("kind: on-behalf-of, credential: {kind: workload-identity, token_file: /t}", ""),
 			want: Identity{Credential: Credential{Kind: OnBehalfOf, Access: InnerCredential{Kind: WorkloadIdentity, TokenFile: "/t"}}},
 		},
+		"on behalf, by other names": {
+			yaml: user("kind: on-behalf-of, audiences: ['api://Contoso/portal', 'https://contoso.onmicrosoft.com/portal/', 'api://"+client+"'], credential: {kind: secret, file: /s}", ""),
+			want: Identity{Credential: Credential{
+				Kind: OnBehalfOf, Access: InnerCredential{Kind: ClientSecret, File: "/s"},
+				Audiences: []string{"api://contoso/portal", "https://contoso.onmicrosoft.com/portal", "api://" + client},
+			}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tt.want.Tenant, tt.want.ClientID = "contoso.com", client
@@ -71,6 +78,7 @@ func TestFaultsOfUsers(t *testing.T) {
 		redirect = path + "credential.redirect_uri: "
 		shape    = "want http://localhost, or another URL that the app is registered with"
 		app      = "kind: secret, file: /s"
+		uri      = "want an Application ID URI, as in api://contoso/portal or https://contoso.onmicrosoft.com/portal"
 		missing  = "missing; want the user, as in analyst@contoso.com"
 	)
 	for _, tt := range []struct{ name, credential, more, want string }{
@@ -90,6 +98,13 @@ func TestFaultsOfUsers(t *testing.T) {
 		{"no secret on behalf", "kind: on-behalf-of, credential: {kind: secret}", "", path + "credential.credential: neither file nor env is set; want the file with the client secret"},
 		{"another's fields on behalf", "kind: on-behalf-of, credential: {kind: secret, file: /s, key_file: /k, tenant: a.example, client_id: " + client + "}", "", path + "credential.credential.key_file: belongs to kind certificate; remove it, or change the kind\n" +
 			path + "credential.credential.tenant: the app is the identity's own; remove it\n" + path + "credential.credential.client_id: the app is the identity's own; remove it"},
+		{"audiences that are none", "kind: on-behalf-of, audiences: [portal, 'api://contoso/portal/.default', '" + client + "'], credential: {" + app + "}", "",
+			path + `credential.audiences[0]: "portal": ` + uri + "\n" + path + `credential.audiences[1]: "api://contoso/portal/.default": ` + uri + "\n" + path + `credential.audiences[2]: "` + client + `": ` + uri},
+		{"audience of another app", "kind: on-behalf-of, audiences: ['api://99999999-9999-9999-9999-999999999999'], credential: {" + app + "}", "",
+			path + `credential.audiences[0]: "api://99999999-9999-9999-9999-999999999999": that is another app than client_id; remove it`},
+		{"audience of a route", "kind: on-behalf-of, audiences: ['api://contoso/portal', 'https://api.security.microsoft.com'], credential: {" + app + "}", "",
+			path + `credential.audiences[1]: "https://api.security.microsoft.com": route "defender" gets tokens for it, and such a token was given to be sent there; want the app's own`},
+		{"audiences of a secret", app + ", audiences: ['api://contoso/portal']", "", path + "credential.audiences: belongs to kind on-behalf-of; remove it, or change the kind"},
 		{"a store of an app", app, ", store: memory", path + "store: there is no sign-in to keep: it belongs to kind device-code or browser; remove it"},
 		{"a store of a password", "kind: password, username: a@b, password_file: /p", ", store: {file: /s, key_file: /k}", path + "store: there is no sign-in to keep: it belongs to kind device-code or browser; remove it"},
 		{"a store of nothing", "kind: browser", ", store: {}", path + "store: want memory, keychain, or file and key_file"},
@@ -149,8 +164,8 @@ func TestFilesOfAnAppThatActsOnBehalf(t *testing.T) {
 		t.Error(diff)
 	}
 	own := Credential{Kind: ClientSecret, File: "/s"}
-	if own.App() != own {
-		t.Error("the credential of an app is another")
+	if diff := cmp.Diff(own.App(), own, sameSecret); diff != "" {
+		t.Error(diff)
 	}
 	if identity, err := c.Table.Identity("default"); err != nil || !identity.OnBehalfOf {
 		t.Errorf("the table has %+v, %v", identity, err)
@@ -212,5 +227,31 @@ callers:
 `)
 	if got, wants := text(err), "config.yaml:3: routes.mde.scope"+want+"\nconfig.yaml:4: tokens.scopes[0]"+want+"\nconfig.yaml:6: callers[0].scopes[0]"+want; got != wants {
 		t.Errorf("got\n%s\nwant\n%s", got, wants)
+	}
+}
+
+// One app has one identity in each tenant, and its Application ID URIs in all.
+func TestAudienceBelongsToOneApp(t *testing.T) {
+	const (
+		obo   = "credential: {kind: on-behalf-of, audiences: ['api://contoso/portal'], credential: {kind: secret, file: /s}}}\n"
+		first = "identities:\n  default: {tenant: contoso.com, client_id: " + client + ", " + obo
+	)
+	good(t, first+"  other: {tenant: fabrikam.com, client_id: "+client+", "+obo)
+	_, err := try(t, first+"  other: {tenant: contoso.com, client_id: 99999999-9999-9999-9999-999999999999, "+obo)
+	if got, want := text(err), "config.yaml:3: identities.other.credential.audiences[0]: identities.default has it too, and is another app; an Application ID URI belongs to one"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// Where an audience is taken no more, the tokens that it brought are not given
+// out any longer.
+func TestAudiencesAreOfTheIdentity(t *testing.T) {
+	id := func(more string) entra.IdentityID {
+		c := good(t, user("kind: on-behalf-of, credential: {kind: secret, file: /s}"+more, ""))
+		id := c.Identities["default"]
+		return id.ID(c.Authority)
+	}
+	if id("") == id(", audiences: ['api://contoso/portal']") {
+		t.Error("the same with an audience more")
 	}
 }

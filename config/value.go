@@ -49,6 +49,8 @@ func setText(setting any, text string) (ok bool, err error) {
 	case *Store:
 		*p = Store{}
 		p.Kind, err = oneOf("store", text, InMemory, InKeychain)
+	case *Sidecar:
+		p.On, err = parseBool(text)
 	case *VaultURL:
 		*p, err = unlessEmpty(text, parseVault)
 	case *LogFormat:

@@ -28,5 +28,5 @@ func run() int {
 	// Never stopped: another SIGTERM while we end must not make a failure of it.
 	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, func() { signal.Reset(os.Interrupt) }) // a second Ctrl-C ends what the first could not
-	return cli.Main(ctx, cli.System{Args: os.Args[1:], Env: os.Environ(), In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+	return cli.Main(ctx, cli.System{Name: os.Args[0], Args: os.Args[1:], Env: os.Environ(), In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
 }

@@ -20,13 +20,14 @@ import (
 	entraemu "tokenbroker/emulator/entra"
 )
 
-// TestMain makes the test binary be tokenbroker too, under that name in PATH:
+// TestMain makes the test binary be tokenbroker too, under its names in PATH:
 // what the tests run is what a user runs, race detector and coverage included.
 func TestMain(m *testing.M) {
 	if os.Getenv("GORACE") == "" {
 		_ = os.Setenv("GORACE", "atexit_sleep_ms=10") // else each process ends a second late under the race detector
 	}
-	testscript.Main(m, map[string]func(){"tokenbroker": func() { os.Exit(run()) }})
+	broker := func() { os.Exit(run()) }
+	testscript.Main(m, map[string]func(){"tokenbroker": broker, "az": broker})
 }
 
 // TestScripts runs the transcripts of testdata/script. Beside testscript's own

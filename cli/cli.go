@@ -23,7 +23,8 @@ const (
 
 // System is what a program has from its surroundings. Tests bring their own.
 type System struct {
-	Args []string // without the program's name
+	Name string   // that the program was called by; empty: tokenbroker
+	Args []string // without the name
 	Env  []string // KEY=VALUE
 	In   io.Reader
 	Out  io.Writer
@@ -45,21 +46,15 @@ func (s System) Getenv(name string) string {
 // code: 0 done, 1 failed, 2 wrong usage or configuration.
 func Main(ctx context.Context, sys System) int {
 	root := newRoot(sys)
+	if calledAz(sys.Name) {
+		root = newAz(sys)
+	}
 	root.SetArgs(sys.Args)
 	root.SetIn(sys.In)
 	root.SetOut(sys.Out)
 	root.SetErr(sys.Err)
 	ran := false
-	for _, c := range root.Commands() {
-		// What fails before a command runs is its use: a flag, a group of flags,
-		// an argument. (cobra looks at the groups after PreRun.)
-		if run := c.RunE; run != nil {
-			c.RunE = func(cmd *cobra.Command, args []string) error {
-				ran = true
-				return run(cmd, args)
-			}
-		}
-	}
+	noteRuns(root, &ran)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitDone
@@ -72,6 +67,20 @@ func Main(ctx context.Context, sys System) int {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// noteRuns notes when a command runs. What fails before is its use: a flag, a
+// group of flags, an argument. (cobra looks at the groups after PreRun.)
+func noteRuns(group *cobra.Command, ran *bool) {
+	for _, c := range group.Commands() {
+		if run := c.RunE; run != nil {
+			c.RunE = func(cmd *cobra.Command, args []string) error {
+				*ran = true
+				return run(cmd, args)
+			}
+		}
+		noteRuns(c, ran)
+	}
 }
 
 // exitError ends a command that has already said what there is to say.
@@ -115,7 +124,7 @@ func newRoot(sys System) *cobra.Command {
 	}
 	root.AddCommand(
 		newServe(sys), newDemo(sys), newEmulate(sys), newCheck(sys), newToken(sys), newLogin(sys), newLogout(sys), newWhoami(sys), newDecode(sys), newConsentURL(sys),
-		newEndpoints(sys), newSetup(sys), newKey(sys), newHealthcheck(sys), newVersion(sys),
+		newEndpoints(sys), newSetup(sys), newEnv(sys), newKey(sys), newHealthcheck(sys), newVersion(sys),
 	)
 	root.InitDefaultCompletionCmd()
 	if completion, _, err := root.Find([]string{"completion"}); err == nil {

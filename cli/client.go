@@ -191,6 +191,7 @@ func refusal(resp *http.Response, body []byte) error {
 	var p struct {
 		Detail        string `json:"detail"`
 		Kind          string `json:"kind"`
+		Code          string `json:"code"`
 		AADSTS        int    `json:"aadsts"`
 		CorrelationID string `json:"correlation_id"`
 	}
@@ -201,6 +202,6 @@ func refusal(resp *http.Response, body []byte) error {
 	if p.Kind == entra.Invalid.String() {
 		e.Kind = entra.Invalid
 	}
-	e.AADSTS, e.CorrelationID = p.AADSTS, p.CorrelationID
+	e.Code, e.AADSTS, e.CorrelationID = p.Code, p.AADSTS, p.CorrelationID
 	return e
 }

@@ -52,8 +52,7 @@ func fileFaults(cfg *config.Config) error {
 	}
 	a := &app{cfg: cfg, logger: newLogger(io.Discard, cfg.Log)}
 	rootsErr := a.connect(surroundings{})
-	keysErr := a.openKeys(nil)
-	errs := []error{rootsErr, keysErr, a.openUsers(nil)}
+	errs := []error{rootsErr, a.openHeader(nil), a.openKeys(nil), a.openCertificates(nil), a.openUsers(nil)}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Identities)) {
 		if c := cfg.Identities[name].Credential; c.File != "" || c.TokenFile != "" || c.Access.TokenFile != "" {
 			_, err := a.openCredential(name)
@@ -180,7 +179,7 @@ func (a *app) managed(tenant entra.Tenant, clientID, objectID, resourceID string
 
 // openKeys reads the callers' keys and makes the guard that knows them.
 func (a *app) openKeys(keys *guard.Keyring) error {
-	cfg := guard.Config{Keys: keys, UIDs: map[int]string{}, Hosts: listenerHosts(a.cfg)}
+	cfg := guard.Config{Keys: keys, Elsewhere: a.madeKeys(), UIDs: map[int]string{}, Hosts: listenerHosts(a.cfg)}
 	var files []guard.KeyFile
 	var settings []string // that name the files
 	if path := a.cfg.CallerKeyFile; path != "" {

@@ -34,10 +34,14 @@ func newKey(sys System) *cobra.Command {
 	return cmd
 }
 
-// newKeyText is 256 random bits behind a prefix by which secret scanners and
-// people know it.
+const (
+	keyPrefix = "tbk_" // by which secret scanners and people know a key
+	keyBytes  = 32
+)
+
+// newKeyText is 256 random bits behind the prefix.
 func newKeyText() string {
-	bits := make([]byte, 32)
+	bits := make([]byte, keyBytes)
 	_, _ = rand.Read(bits) // never fails, as its documentation says
-	return "tbk_" + base64.RawURLEncoding.EncodeToString(bits)
+	return keyPrefix + base64.RawURLEncoding.EncodeToString(bits)
 }

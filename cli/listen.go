@@ -71,6 +71,8 @@ func listenTCP(ctx context.Context, network, address string) (net.Listener, erro
 	switch {
 	case errors.Is(err, errAddrInUse):
 		return nil, entra.Errorf(entra.Misconfigured, "cli.listen", "address %s: taken by another program; stop it or choose another port (%w)", address, errAddrInUse)
+	case errors.Is(err, errAddrNotAvailable):
+		return nil, entra.Errorf(entra.Misconfigured, "cli.listen", "address %s: not one of this machine; correct it, or give the machine that address (%w)", address, errAddrNotAvailable)
 	case err != nil:
 		return nil, entra.Errorf(entra.Misconfigured, "cli.listen", "address %s: cannot listen: %w", address, err)
 	}

@@ -197,6 +197,9 @@ func (a *app) logWarnings() {
 	for _, warning := range a.cfg.Warnings {
 		a.logger.Warn("configuration", "warning", warning)
 	}
+	if off := a.appServiceOff(); off != nil && a.cfg.Protocols.AppService {
+		a.logger.Info("configuration", "note", off.Message())
+	}
 }
 
 // faults are why the configuration is not in force as it is now. Without a

@@ -30,7 +30,8 @@ type service struct {
 // door is a listener for callers. It stays that of the start.
 type door struct {
 	net.Listener
-	route string // whose upstream stands at /; empty: all paths are served
+	at    config.Listener
+	shown *certificateFile // nil: it has no TLS, or a certificate that is made
 }
 
 // addresses are where a broker listens, for those who have to find it.
@@ -81,26 +82,36 @@ func (s *service) run(ctx context.Context, first *app, ready func(addresses)) er
 	return s.srv.Serve(ctx, callers, ops...)
 }
 
-// open opens every listener, or none.
+// open opens every listener, or none. Only when all addresses are ours it writes
+// what programs read: a broker that was started twice leaves that of the first.
 func (s *service) open(ctx context.Context, a *app) (ops []net.Listener, err error) {
 	defer func() {
 		if err != nil {
 			for _, d := range s.doors {
 				err = errors.Join(err, d.Close())
 			}
+			for _, l := range ops {
+				err = errors.Join(err, l.Close())
+			}
 		}
 	}()
-	for _, entry := range a.cfg.Listen.Callers {
+	for i, entry := range a.cfg.Listen.Callers {
 		opened, err := listen(ctx, entry.Address, entry.Mode, a.logger.Logger)
 		if err != nil {
 			return nil, atPath("listen.callers", err)
 		}
 		for _, l := range opened {
-			s.doors = append(s.doors, door{l, entry.Route})
+			s.doors = append(s.doors, door{l, entry, a.shown[i]})
 		}
 	}
 	if ops, err = listen(ctx, a.cfg.Listen.Ops, 0, a.logger.Logger); err != nil {
 		return nil, atPath("listen.ops", err)
+	}
+	if err := s.secure(a.cfg); err != nil {
+		return ops, err
+	}
+	if err := a.header.write(); err != nil {
+		return ops, atPath("identity_header_file", err)
 	}
 	return ops, nil
 }
@@ -136,10 +147,14 @@ func (s *service) handlers(a *app) []http.Handler {
 	everything := s.srv.Handler(a.guard, a.mounts(s.srv)...)
 	var handlers []http.Handler
 	for _, d := range s.doors {
-		if d.route == "" {
+		switch {
+		case d.at.Route != "":
+			handlers = append(handlers, s.srv.Handler(a.guard, a.routeMount(d.at.Route)))
+		case d.at.Address.Metadata():
+			// Whoever can make a program fetch a URL tries this address first.
+			handlers = append(handlers, s.srv.Handler(a.guard, a.metadataMounts()...))
+		default:
 			handlers = append(handlers, everything)
-		} else {
-			handlers = append(handlers, s.srv.Handler(a.guard, a.routeMount(d.route)))
 		}
 	}
 	return handlers
@@ -198,12 +213,14 @@ func keepUntilRestart(old, next *config.Config) []string {
 		}
 	}
 	changed("listen", !sameListen(&old.Listen, &next.Listen))
+	changed("identity_header_file", old.IdentityHeaderFile != next.IdentityHeaderFile)
 	changed("log.format", old.Log.Format != next.Log.Format)
 	changed("audit.file", old.Audit.File != next.Audit.File)
 	changed("limits.read_header_timeout", old.Limits.ReadHeaderTimeout != next.Limits.ReadHeaderTimeout)
 	changed("limits.read_timeout", old.Limits.ReadTimeout != next.Limits.ReadTimeout)
 	changed("limits.grace", old.Limits.Grace != next.Limits.Grace)
 	next.Listen, next.Log.Format, next.Audit = old.Listen, old.Log.Format, old.Audit
+	next.IdentityHeaderFile = old.IdentityHeaderFile
 	limits := &next.Limits
 	limits.ReadHeaderTimeout, limits.ReadTimeout, limits.Grace = old.Limits.ReadHeaderTimeout, old.Limits.ReadTimeout, old.Limits.Grace
 	return names

@@ -24,7 +24,7 @@ func writersOf(folder fs.FileInfo) (string, error) {
 	stat := folder.Sys().(*syscall.Stat_t)
 	switch mode := folder.Mode().Perm(); {
 	case stat.Uid != 0 && int(stat.Uid) != os.Geteuid():
-		return "", fmt.Errorf("belongs to the user %d, who can put another socket in the place of this one; want one that is ours or root's", stat.Uid)
+		return "", fmt.Errorf("belongs to the user %d, who can put something else in the place of what is ours; want one that is ours or root's", stat.Uid)
 	case mode&0o002 != 0:
 		return "every user", nil
 	case mode&0o020 != 0 && int(stat.Gid) != os.Getegid():

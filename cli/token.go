@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/url"
@@ -56,14 +57,14 @@ func newToken(sys System) *cobra.Command {
 
 // tokenWanted is what the flags ask for.
 type tokenWanted struct {
-	scope, route, path, identity, tenant string
-	fresh                                bool
+	scope, resource, route, path, identity, tenant string
+	fresh                                          bool
 }
 
 func (t tokenWanted) form() url.Values {
 	form := url.Values{}
 	for name, value := range map[string]string{
-		"scope": t.scope, "route": t.route, "path": t.path, "identity": t.identity, "tenant": t.tenant,
+		"scope": t.scope, "resource": t.resource, "route": t.route, "path": t.path, "identity": t.identity, "tenant": t.tenant,
 	} {
 		if value != "" {
 			form.Set(name, value)
@@ -122,9 +123,16 @@ type tokenAnswer struct {
 
 // write shows the token in the shape of the program that will read it.
 func (a *tokenAnswer) write(sys System, format string) error {
-	access, expires := a.AccessToken.Reveal(), time.Unix(a.ExpiresOn, 0)
-	if _, err := entra.NewToken(access, a.Scope, expires, time.Time{}); err != nil {
-		return entra.Errorf(entra.Upstream, "", "the broker's answer holds no bearer token")
+	if format == "az" {
+		shape, err := a.az()
+		if err != nil {
+			return err
+		}
+		return writeJSON(sys.Out, shape)
+	}
+	access, err := a.bearer()
+	if err != nil {
+		return err
 	}
 	switch format {
 	case "token":
@@ -133,19 +141,63 @@ func (a *tokenAnswer) write(sys System, format string) error {
 	case "header":
 		_, err := fmt.Fprintln(sys.Out, "Authorization: Bearer "+access)
 		return err
-	case "az": // of `az account get-access-token`; expiresOn is local time, as there
+	case "exec-credential":
+		apiVersion, err := execAPIVersion(sys.Getenv(envExecInfo))
+		if err != nil {
+			return err
+		}
 		return writeJSON(sys.Out, map[string]any{
-			"accessToken": access, "expiresOn": expires.Local().Format("2006-01-02 15:04:05.000000"),
-			"expires_on": a.ExpiresOn, "subscription": "", "tenant": a.Tenant, "tokenType": "Bearer",
-		})
-	case "exec-credential": // client.authentication.k8s.io/v1, as kubectl reads it
-		return writeJSON(sys.Out, map[string]any{
-			"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
-			"status": map[string]string{"token": access, "expirationTimestamp": expires.UTC().Format(time.RFC3339)},
+			"apiVersion": apiVersion, "kind": execKind,
+			"status": map[string]string{"token": access, "expirationTimestamp": a.expires().UTC().Format(time.RFC3339)},
 		})
 	}
 	return writeJSON(sys.Out, struct {
 		AccessToken string `json:"access_token"` // in front of the sealed one of the same name
 		*tokenAnswer
 	}{access, a})
+}
+
+// bearer is the token, if the answer holds one.
+func (a *tokenAnswer) bearer() (string, error) {
+	access := a.AccessToken.Reveal()
+	if _, err := entra.NewToken(access, a.Scope, a.expires(), time.Time{}); err != nil {
+		return "", entra.Errorf(entra.Upstream, "", "the broker's answer holds no bearer token")
+	}
+	return access, nil
+}
+
+func (a *tokenAnswer) expires() time.Time { return time.Unix(a.ExpiresOn, 0) }
+
+// az is the answer of `az account get-access-token`; expiresOn is local time,
+// as there, and a subscription is what a broker has none of.
+func (a *tokenAnswer) az() (map[string]any, error) {
+	access, err := a.bearer()
+	return map[string]any{
+		"accessToken": access, "expiresOn": a.expires().Local().Format("2006-01-02 15:04:05.000000"),
+		"expires_on": a.ExpiresOn, "subscription": "", "tenant": a.Tenant, "tokenType": "Bearer",
+	}, err
+}
+
+// What a credential plugin of Kubernetes is told, and answers with: "client-go
+// credential plugins", kubernetes.io/docs/reference/access-authn-authz/authentication.
+const (
+	envExecInfo = "KUBERNETES_EXEC_INFO"
+	execGroup   = "client.authentication.k8s.io/"
+	execKind    = "ExecCredential"
+)
+
+// execAPIVersion is the version to answer in. The client refuses any but that
+// of its kubeconfig, and says in the variable which that is; without one, the
+// newest. That nobody sits there (spec.interactive) makes no difference: nothing
+// is ever asked.
+func execAPIVersion(info string) (string, error) {
+	if info == "" {
+		return execGroup + "v1", nil
+	}
+	var asked struct{ APIVersion, Kind string }
+	err := json.Unmarshal([]byte(info), &asked)
+	if err != nil || asked.Kind != execKind || asked.APIVersion != execGroup+"v1" && asked.APIVersion != execGroup+"v1beta1" {
+		return "", wrongUsage("%s: want an %s of %sv1 or v1beta1, as kubectl from 1.20 on sets it; write one of the two as apiVersion into the kubeconfig", envExecInfo, execKind, execGroup)
+	}
+	return asked.APIVersion, nil
 }

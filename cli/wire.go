@@ -19,10 +19,8 @@ import (
 	"tokenbroker/defender"
 	"tokenbroker/entra"
 	"tokenbroker/guard"
-	"tokenbroker/protocol"
 	"tokenbroker/proxy"
 	"tokenbroker/route"
-	"tokenbroker/server"
 )
 
 // app is the broker of one configuration, its sources nested:
@@ -247,47 +245,6 @@ func (a *app) warm(ctx context.Context) {
 		}
 	}
 	a.cache.own.Warm(ctx, requests...)
-}
-
-// mounts are the paths of a callers' listener.
-func (a *app) mounts(srv *server.Server) []server.Mount {
-	native := protocol.Native{Tokens: protocol.Tokens{Table: a.visible, Source: a.broker}, WriteError: server.WriteProblem}
-	own := func(name, path string, handler http.HandlerFunc, methods ...string) server.Mount {
-		return server.Mount{Name: name, Path: path, Methods: methods, Handler: handler, Keys: guard.HeaderKeys, WriteError: server.WriteProblem}
-	}
-	audited := func(m server.Mount) server.Mount {
-		m.Audited = true
-		return m
-	}
-	return []server.Mount{
-		{Name: "proxy", Path: "/proxy/*", Handler: a.proxy, Keys: guard.HeaderKeys, WriteError: proxy.WriteError, Audited: true},
-		audited(own("token", "/token", native.Token, http.MethodGet, http.MethodPost)),
-		own("introspect", "/introspect", protocol.Introspection{Held: a.cache.holds, Verify: a.verify.inspect, WriteError: server.WriteProblem}.ServeHTTP, http.MethodPost),
-		own("claims", "/claims", native.Claims, http.MethodGet),
-		own("routes", "/routes", native.Routes, http.MethodGet),
-		audited(own("login", "/login", a.login(srv.Draining()), http.MethodPost)),
-		audited(own("login-answer", "/login/answer", a.loginAnswer, http.MethodPost)),
-		audited(own("logout", "/logout", a.logout, http.MethodPost)),
-		audited(own("whoami", "/whoami", a.whoami, http.MethodGet)),
-		{Name: "healthz", Path: "/healthz", Methods: []string{http.MethodGet}, Handler: srv.Healthz(), WriteError: server.WriteProblem, Open: true},
-	}
-}
-
-// tlsMounts are the paths that a callers' listener has only with TLS.
-func (a *app) tlsMounts() []server.Mount { return nil }
-
-// routeMount is the one mount of a listener that stands for a route. Whoever may
-// not have the route does not learn its name there.
-func (a *app) routeMount(name string) server.Mount {
-	calls := a.proxy.ForRoute(name)
-	handler := func(w http.ResponseWriter, r *http.Request) {
-		if _, err := a.visible(r.Context()).Route(name); entra.KindOf(err) == entra.NotFound {
-			proxy.WriteError(w, r, entra.Errorf(entra.NotFound, "cli.route", "route of this listener: not open to this caller; it takes an entry in the caller's routes"))
-			return
-		}
-		calls.ServeHTTP(w, r)
-	}
-	return server.Mount{Name: "proxy", Path: "/*", Handler: http.HandlerFunc(handler), Keys: guard.HeaderKeys, WriteError: proxy.WriteError, Audited: true}
 }
 
 // close lets go of connections and of what runs behind.

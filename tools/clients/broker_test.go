@@ -214,23 +214,7 @@ func (b *broker) client() *http.Client {
 // idea of it; 0: it has none.
 func (b *broker) check(token, scope string, expires int64) {
 	b.t.Helper()
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		b.t.Fatalf("not a JWT: %d parts", len(parts))
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	var claims struct {
-		Audience string `json:"aud"`
-		App      string `json:"appid"`
-		Tenant   string `json:"tid"`
-		Expires  int64  `json:"exp"`
-	}
-	if err := json.Unmarshal(payload, &claims); err != nil {
-		b.t.Fatal(err)
-	}
+	claims := b.claims(token)
 	if want := strings.TrimSuffix(scope, "/.default"); claims.Audience != want || claims.App != b.fakes.ClientID || claims.Tenant != b.fakes.Tenant {
 		b.t.Errorf("aud %s, appid %s, tid %s; want %s, %s, %s", claims.Audience, claims.App, claims.Tenant, want, b.fakes.ClientID, b.fakes.Tenant)
 	}
@@ -251,6 +235,30 @@ func (b *broker) check(token, scope string, expires int64) {
 	if resp.StatusCode != http.StatusOK {
 		b.t.Errorf("GET %s with it: %s", path, resp.Status)
 	}
+}
+
+// claims is what is looked at in a token.
+type claims struct {
+	Audience string `json:"aud"`
+	App      string `json:"appid"`
+	Tenant   string `json:"tid"`
+	Expires  int64  `json:"exp"`
+}
+
+func (b *broker) claims(token string) (said claims) {
+	b.t.Helper()
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		b.t.Fatalf("not a JWT: %d parts", len(parts))
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err == nil {
+		err = json.Unmarshal(payload, &said)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return said
 }
 
 // got is what a script prints.

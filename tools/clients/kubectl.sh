@@ -76,7 +76,11 @@ pids="$pids $!"
 within 60 test -s port
 
 "$broker" token --route defender -o header | sed 's/^Authorization: //' >wanted
-for version in v1 v1beta1; do
+# Older ones, Debian's among them, do not know v1.
+versions=v1beta1
+minor=$(kubectl version --client -o json | sed -n 's/.*"minor": *"\([0-9]*\).*/\1/p')
+[ "$minor" -lt 22 ] || versions="v1beta1 v1"
+for version in $versions; do
 	cat >kubeconfig <<YAML
 apiVersion: v1
 kind: Config

@@ -2,7 +2,6 @@ package clients
 
 import (
 	"bufio"
-	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -94,7 +93,7 @@ func (b *broker) refused(l *language, env func(*broker, language) []string, clie
 // refusals returns how many requests of callers the broker has refused.
 func (b *broker) refusals() (all int) {
 	b.t.Helper()
-	resp, err := http.Get(b.ops + "/metrics")
+	resp, err := b.client().Get(b.ops + "/metrics")
 	if err != nil {
 		b.t.Fatal(err)
 	}

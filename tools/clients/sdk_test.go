@@ -145,6 +145,7 @@ func TestSDKs(t *testing.T) {
 
 // in is the broker for a part of the test.
 func (b *broker) in(t *testing.T) *broker {
+	t.Helper()
 	part := *b
 	part.t = t
 	return &part

@@ -140,8 +140,12 @@ func TestAdvice(t *testing.T) {
 		{
 			"of Graph",
 			[]func(*finding){at("graph.microsoft.com", "https://graph.microsoft.com/.default", ""), builtinGraph, roles("SecurityAlert.Read.All", "SecurityIncident.Read.All")},
-			counsel{true, "works; the token opens 4 of 7 endpoints, the route lets 4 through", []string{
-				"missing: ThreatHunting.Read.All (for POST /v1.0/security/runHuntingQuery)",
+			counsel{true, "works; the token opens 4 of 51 endpoints, the route lets 4 through", []string{
+				"missing: ThreatIntelligence.Read.All (for GET /v1.0/security/threatIntelligence/articleIndicators/{id} and 29 more), " +
+					"AttackSimulation.Read.All (for GET /v1.0/security/attackSimulation/operations/{id} and 3 more), " +
+					"SecurityEvents.Read.All (for GET /v1.0/security/secureScoreControlProfiles and 3 more), " +
+					"SecurityIdentitiesHealth.Read.All (for GET /v1.0/security/identities/healthIssues and 1 more), " +
+					"ThreatHunting.Read.All (for POST /v1.0/security/runHuntingQuery)",
 				"to add them: App registrations > " + theApp + " > API permissions > Add a permission > Microsoft Graph > Application permissions; then have an administrator consent: " + theLink,
 			}},
 		},

@@ -24,6 +24,8 @@ func newEmulate(sys System) *cobra.Command {
 	flags.StringVar(&cfg.entraAddr, "entra", "127.0.0.1:5181", "where the fake Entra listens")
 	flags.StringVar(&cfg.defenderAddr, "defender", "127.0.0.1:5182", "where the fake Defender listens")
 	flags.BoolVar(&cfg.limits, "limits", false, "enforce the documented ceilings of calls per minute and hour")
+	flags.IntVar(&cfg.machines, "machines", 0, "how many devices there are, from 300 on")
+	flags.IntVar(&cfg.pageSize, "page-size", 0, "rows on a page, where an API has pages of its own choice")
 	caOut := flags.String("ca-out", "", "write the certificate authority's certificate to this file")
 	secretFile := flags.String("secret-file", "", "the client secret to expect (default: a random one, printed)")
 	output := outputFlag(cmd, "text", "json")

@@ -20,6 +20,7 @@ type emulatorConfig struct {
 	entraAddr, defenderAddr string
 	secret                  entra.Secret // the client secret; zero: a random one
 	limits                  bool         // whether the documented ceilings are enforced
+	machines                int          // how many there are; zero: the emulator's own number
 	pageSize                int          // of a list of the fake Defender; zero: as the real one's
 }
 
@@ -60,7 +61,7 @@ func startEmulator(ctx context.Context, cfg emulatorConfig) (*fakes, error) {
 	if err != nil {
 		return nil, err
 	}
-	apis, err := defenderemu.New(defenderemu.Config{Catalogue: catalogue, Verify: authority.Verify, Limits: cfg.limits, PageSize: cfg.pageSize})
+	apis, err := defenderemu.New(defenderemu.Config{Catalogue: catalogue, Verify: authority.Verify, Limits: cfg.limits, PageSize: cfg.pageSize, Machines: cfg.machines})
 	if err != nil {
 		return nil, err
 	}

@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,6 +17,13 @@ func newEndpoints(sys System) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "endpoints",
 		Short: "List the Defender endpoints that the broker knows: permissions, limits, read or write",
+		Long: "List the Defender endpoints that the broker knows: permissions, limits, read or write,\n" +
+			"and what becomes of them.\n\n" +
+			"PER MINUTE and PER HOUR are what the documentation allows an application in a tenant;\n" +
+			"45+ stands for 45 or more, by the size of the tenant. RETIRES is the day on which an\n" +
+			"endpoint ends: in parentheses where Microsoft's notice " + defender.RetirementNotice + " says so of the whole\n" +
+			"API, and the documentation does not. IN GRAPH is the endpoint that does the same there.\n\n" +
+			"Graph's endpoints are those of /beta too.",
 		Example: "  tokenbroker endpoints --role Machine.Isolate\n" +
 			"  tokenbroker endpoints --route graph -o json",
 		Args: cobra.NoArgs,
@@ -61,23 +70,53 @@ type endpointView struct {
 	Delegated   []string     `json:"delegated_permissions"`
 	PerMinute   int          `json:"per_minute,omitempty"`
 	PerHour     int          `json:"per_hour,omitempty"`
+	AtLeast     int          `json:"per_minute_at_least,omitempty"`
+	Budget      string       `json:"budget"` // the same where endpoints share their ceilings
 	Effect      string       `json:"effect"`
 	Retires     string       `json:"retires,omitempty"`
+	Settled     *bool        `json:"retires_settled,omitempty"` // beside retires alone
+	Counterpart string       `json:"counterpart,omitempty"`
 	Source      string       `json:"source"`
 }
 
 func viewOf(e *defender.Endpoint) endpointView {
-	return endpointView{e.API, e.Method, e.Path, e.App, e.Delegated, e.PerMinute, e.PerHour, e.Effect.String(), e.Retires, e.Source}
+	v := endpointView{
+		API: e.API, Method: e.Method, Path: e.Path, Application: e.App, Delegated: e.Delegated,
+		PerMinute: e.PerMinute, PerHour: e.PerHour, AtLeast: e.AtLeast, Budget: e.Budget(), Effect: e.Effect.String(),
+		Counterpart: e.Counterpart, Source: e.Source,
+	}
+	if on, settled := e.Retirement(); !on.IsZero() {
+		v.Retires, v.Settled = on.Format(time.DateOnly), &settled
+	}
+	return v
 }
 
 func endpointRows(found []defender.Endpoint) [][]string {
-	rows := [][]string{{"API", "METHOD", "PATH", "EFFECT", "PER MINUTE", "PER HOUR", "APPLICATION PERMISSIONS"}}
+	rows := [][]string{{"API", "METHOD", "PATH", "EFFECT", "PER MINUTE", "PER HOUR", "RETIRES", "IN GRAPH", "APPLICATION PERMISSIONS"}}
 	for _, e := range found {
+		perMinute := ceiling(e.PerMinute)
+		if e.AtLeast > 0 {
+			perMinute = ceiling(e.AtLeast) + "+"
+		}
 		rows = append(rows, []string{
-			string(e.API), e.Method, e.Path, e.Effect.String(), ceiling(e.PerMinute), ceiling(e.PerHour), strings.Join(e.App, " "),
+			string(e.API), e.Method, e.Path, e.Effect.String(), perMinute, ceiling(e.PerHour), retires(&e),
+			cmp.Or(e.Counterpart, "-"), strings.Join(e.App, " "),
 		})
 	}
 	return rows
+}
+
+// retires is the day on which an endpoint ends, in parentheses unless settled.
+func retires(e *defender.Endpoint) string {
+	on, settled := e.Retirement()
+	switch day := on.Format(time.DateOnly); {
+	case on.IsZero():
+		return "-"
+	case settled:
+		return day
+	default:
+		return "(" + day + ")"
+	}
 }
 
 func ceiling(n int) string {

@@ -52,8 +52,8 @@ routes:
 		{"a name, not what its placeholder would match", []string{"--endpoint", "GET /api/machines/{id}"}, "Machine.Read.All"},
 		{"a pattern", []string{"--endpoint", "* /api/alerts/*/**"}, "Alert.ReadWrite.All File.Read.All Ip.Read.All Machine.Read.All Url.Read.All User.Read.All"},
 		{"a function", []string{"--endpoint", "GET /api/machines/findbyip(*)"}, "Machine.Read.All"},
-		{"a route's reads", []string{"--route", "graph"}, "SecurityAlert.Read.All SecurityIncident.Read.All ThreatHunting.Read.All"},
-		{"a route's every call", []string{"--route", "graph:full"}, "SecurityAlert.ReadWrite.All SecurityIncident.ReadWrite.All ThreatHunting.Read.All"},
+		{"a route's reads", []string{"--route", "graph"}, "AttackSimulation.Read.All SecurityAlert.Read.All SecurityEvents.Read.All SecurityIdentitiesHealth.Read.All SecurityIncident.Read.All ThreatHunting.Read.All ThreatIntelligence.Read.All"},
+		{"a route's every call", []string{"--route", "graph:full"}, "AttackSimulation.Read.All SecurityAlert.ReadWrite.All SecurityEvents.ReadWrite.All SecurityIdentitiesHealth.ReadWrite.All SecurityIncident.ReadWrite.All ThreatHunting.Read.All ThreatIntelligence.Read.All"},
 		{"a role", []string{"--role", "Ti.ReadWrite.All"}, "Ti.ReadWrite.All"},
 		{"a configuration", []string{"--config", file}, "Incident.Read.All Machine.Isolate SecurityAlert.Read.All"},
 	} {

@@ -33,7 +33,16 @@ func load(endpointsTable, hostsTable string) (*Catalogue, error) {
 			return nil, entra.Errorf(entra.Internal, opLoad, "endpoints.tsv: %s stands there twice", e)
 		}
 	}
+	for i := range c.endpoints {
+		if e := &c.endpoints[i]; e.Counterpart != "" && !c.inGraph(e.Counterpart) {
+			return nil, entra.Errorf(entra.Internal, opLoad, "endpoints.tsv: %s: %q is no endpoint of Graph", e, e.Counterpart)
+		}
+	}
 	return c, nil
+}
+
+func (c *Catalogue) inGraph(name string) bool {
+	return slices.ContainsFunc(c.endpoints, func(e Endpoint) bool { return e.API == Graph && e.String() == name })
 }
 
 // Endpoints lists every endpoint, in the order of the table. The slice is

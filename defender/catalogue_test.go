@@ -28,7 +28,7 @@ func TestCatalogueHasEveryRow(t *testing.T) {
 	for _, e := range c.Endpoints() {
 		got[e.API]++
 	}
-	want := map[defender.API]int{defender.XDR: 4, defender.MDE: 111, defender.Graph: 7, defender.MDCA: 1}
+	want := map[defender.API]int{defender.XDR: 4, defender.MDE: 111, defender.Graph: 51, defender.MDCA: 1}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("endpoints by API (-want +got):\n%s", diff)
 	}
@@ -85,7 +85,9 @@ func TestEffects(t *testing.T) {
 			"PATCH /api/incidents/{id}",
 			"PATCH /api/machines/{id}",
 			"PATCH /v1.0/security/alerts_v2/{id}",
+			"PATCH /v1.0/security/identities/healthIssues/{id}",
 			"PATCH /v1.0/security/incidents/{id}",
+			"PATCH /v1.0/security/secureScoreControlProfiles/{id}",
 			"POST /api/DeviceAuthenticatedScanDefinitions/BatchDelete",
 			"POST /api/alerts/batchUpdate",
 			"POST /api/indicators",
@@ -110,6 +112,8 @@ func TestEffects(t *testing.T) {
 			"POST /api/machines/{id}/startInvestigation",
 			"POST /api/machines/{id}/unisolate",
 			"POST /api/machines/{id}/unrestrictCodeExecution",
+			"POST /v1.0/security/alerts_v2/{id}/comments",
+			"POST /v1.0/security/incidents/{id}/comments",
 		},
 	}
 	for _, names := range got {
@@ -137,6 +141,9 @@ func TestCeilings(t *testing.T) {
 		{"POST", "/api/advancedqueries/run", 45, 1500},
 		{"POST", "/api/advancedhunting/run", 0, 0}, // "up to at least": not paced
 		{"POST", "/v1.0/security/runHuntingQuery", 0, 0},
+		{"GET", "/v1.0/security/alerts_v2", 150, 0},
+		{"GET", "/beta/security/secureScores/1", 150, 0},
+		{"GET", "/v1.0/security/incidents", 0, 0},
 		{"GET", "/api/incidents", 50, 1500},
 		{"PATCH", "/api/incidents/1", 50, 1500},
 		{"GET", "/api/incidents/1", 100, 1500},
@@ -157,16 +164,34 @@ func TestCeilings(t *testing.T) {
 	}
 }
 
-func TestOnlyHuntingRetires(t *testing.T) {
-	got := map[string]string{}
+// Three ways to be limited: together with others, alone, and by a ceiling that
+// is not told.
+func TestBudgets(t *testing.T) {
+	const alerts = "GRAPH alert, securityActions, secureScore"
+	shared := map[string]int{}
+	atLeast := map[string]int{}
 	for _, e := range load(t).Endpoints() {
-		if e.Retires != "" {
-			got[e.Path] = e.Retires
+		if e.Limit != "" {
+			shared[e.Budget()]++
+			if e.Budget() != alerts || e.PerMinute != 150 || e.PerHour != 0 {
+				t.Errorf("%s: got %d a minute and %d an hour of %q, want 150 a minute of %q", &e, e.PerMinute, e.PerHour, e.Budget(), alerts)
+			}
+		} else if got, want := e.Budget(), string(e.API)+" "+e.String(); got != want {
+			t.Errorf("got budget %q, want %q", got, want)
+		}
+		if e.AtLeast != 0 {
+			atLeast[e.Budget()] = e.AtLeast
+			if e.PerMinute != 0 || e.PerHour != 0 {
+				t.Errorf("%s has a ceiling beside the one that is not told", &e)
+			}
 		}
 	}
-	want := map[string]string{"/api/advancedhunting/run": "2027-02-01", "/api/advancedqueries/run": "2027-02-01"}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	if diff := cmp.Diff(map[string]int{alerts: 6}, shared); diff != "" {
+		t.Errorf("shared (-want +got):\n%s", diff)
+	}
+	want := map[string]int{"XDR POST /api/advancedhunting/run": 45, "GRAPH POST /v1.0/security/runHuntingQuery": 45}
+	if diff := cmp.Diff(want, atLeast); diff != "" {
+		t.Errorf("at least (-want +got):\n%s", diff)
 	}
 }
 

@@ -1,11 +1,16 @@
 // Package defender is the catalogue of the Microsoft Defender APIs: which hosts
 // stand in which cloud, which resource application a token for a path must be
-// for, which permissions open an endpoint, what it may be asked how often, and
-// what a call of it does.
+// for, which permissions open an endpoint, what it may be asked how often, what a
+// call of it does, and until when there is an endpoint at all.
 //
 // The two tables, endpoints.tsv and hosts.tsv, are embedded; each row names the
 // page that it was read from. Nothing here asks the network.
 package defender
+
+import (
+	"cmp"
+	"time"
+)
 
 // API is one of the APIs that the catalogue knows. It decides the resource
 // application, and with it the audience of the tokens.
@@ -61,9 +66,27 @@ type Endpoint struct {
 	Delegated []string // delegated permissions; empty: for applications only
 	PerMinute int      // documented ceiling of calls per application and tenant; zero: none is documented
 	PerHour   int      // likewise
-	Effect    Effect
-	Retires   string // the day on which it ends, as in 2027-02-01; empty: none is settled
-	Source    string // the page that the row was read from
+	// AtLeast is how many calls a minute every tenant may make. The ceiling lies
+	// there or higher, by the tenant's size, and is not told: whoever keeps below
+	// it has to learn it from the answers. Zero: nothing of the kind is documented.
+	AtLeast int
+	// Limit names the ceilings where endpoints share them, as those of Graph's
+	// alerts do. Empty: they are the endpoint's own. See Budget.
+	Limit  string
+	Effect Effect
+	// Retires is the day on which the endpoint ends, at midnight UTC. Zero: none
+	// is settled; see Retirement.
+	Retires time.Time
+	// Counterpart is the endpoint of Graph that does the same: the String of one
+	// of the catalogue. Empty: there is none.
+	Counterpart string
+	Source      string // the page that the row was read from
+}
+
+// Budget names what the API counts calls of the endpoint against, for an
+// application and a tenant. It is the same for endpoints that share ceilings.
+func (e *Endpoint) Budget() string {
+	return cmp.Or(e.Limit, string(e.API)+" "+e.String())
 }
 
 // String is the endpoint's name in logs and messages: GET /api/incidents/{id}.

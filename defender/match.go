@@ -31,6 +31,9 @@ func Canonical(path string) string {
 // reads it, and need not be [Canonical]. HEAD is looked up as GET. A name in
 // the table is preferred to a placeholder.
 //
+// Graph serves one API in two versions: a path below /beta is the endpoint that
+// stands in the table below /v1.0.
+//
 // Spellings of OData that name an endpoint in another way than the table's, a
 // key in parentheses as in machines('id') or a qualified name as in ns.isolate,
 // match nothing: whoever restricts calls has to take them for unknown.
@@ -38,7 +41,11 @@ func (c *Catalogue) Match(method, path string) (*Endpoint, bool) {
 	if method == http.MethodHead {
 		method = http.MethodGet
 	}
-	e := c.root.find(method, strings.TrimPrefix(Canonical(path), "/"))
+	root, path := c.root, strings.TrimPrefix(Canonical(path), "/")
+	if rest, ok := strings.CutPrefix(path, "beta/"); ok && root.names["v1.0"] != nil {
+		root, path = root.names["v1.0"], rest
+	}
+	e := root.find(method, path)
 	return e, e != nil
 }
 

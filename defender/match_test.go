@@ -45,6 +45,18 @@ func TestMatch(t *testing.T) {
 		{"GET", "/api/machines/$value", ""},
 		{"GET", "/api/$batch", ""},
 
+		// Graph in both of its versions, and in no other.
+		{"GET", "/v1.0/security/incidents/41", "GET /v1.0/security/incidents/{id}"},
+		{"GET", "/Beta/Security/incidents/41/", "GET /v1.0/security/incidents/{id}"},
+		{"POST", "/beta/security/runhuntingquery", "POST /v1.0/security/runHuntingQuery"},
+		{"GET", "/beta/security/threatIntelligence/hosts/x.example/passiveDns/$count", "GET /v1.0/security/threatIntelligence/hosts/{id}/passiveDns"},
+		{"GET", "/v1.0/security/threatIntelligence/hosts('x.example')", ""},
+		{"GET", "/beta/v1.0/security/incidents", ""},
+		{"GET", "/beta/beta/security/incidents", ""},
+		{"GET", "/v2.0/security/incidents", ""},
+		{"GET", "/beta/api/incidents", ""},
+		{"GET", "/beta", ""},
+
 		{"DELETE", "/api/incidents/41", ""},
 		{"get", "/api/incidents", ""},
 		{"GET", "/api/incidents//41", ""},
@@ -107,7 +119,7 @@ func TestCanonicalIsTheCanonicalFormOfItself(t *testing.T) {
 
 func TestMatchDoesNotAllocate(t *testing.T) {
 	c := load(t)
-	for _, path := range []string{"/api/machines/1/alerts", "/api/machines/findbyip(ip='10.1.2.3',timestamp=2026-01-02t03:04:05z)"} {
+	for _, path := range []string{"/api/machines/1/alerts", "/beta/security/incidents/41", "/api/machines/findbyip(ip='10.1.2.3',timestamp=2026-01-02t03:04:05z)"} {
 		if allocs := testing.AllocsPerRun(100, func() { c.Match("GET", path) }); allocs != 0 {
 			t.Errorf("%s: %v allocations, want none", path, allocs)
 		}

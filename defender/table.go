@@ -23,7 +23,7 @@ var (
 const (
 	opLoad = "defender.load"
 
-	endpointColumns = "api method path app_permissions delegated_permissions source per_minute per_hour effect retires"
+	endpointColumns = "api method path app_permissions delegated_permissions source per_minute per_hour at_least limit effect retires counterpart"
 	hostColumns     = "clouds host authority route region xdr_scope mde_scope graph_scope mdca_scope status source"
 )
 
@@ -51,13 +51,14 @@ func readTable[T any](name, text, columns string, read func(row []string) (T, er
 
 func readEndpoint(row []string) (Endpoint, error) {
 	e := Endpoint{
-		API:       API(row[0]),
-		Method:    row[1],
-		Path:      row[2],
-		App:       list(row[3]),
-		Delegated: list(row[4]),
-		Source:    row[5],
-		Retires:   row[9],
+		API:         API(row[0]),
+		Method:      row[1],
+		Path:        row[2],
+		App:         list(row[3]),
+		Delegated:   list(row[4]),
+		Source:      row[5],
+		Limit:       row[9],
+		Counterpart: row[12],
 	}
 	if !slices.Contains(apis(), e.API) {
 		return e, fmt.Errorf("api %q: want XDR, MDE, GRAPH or MDCA", row[0])
@@ -68,18 +69,18 @@ func readEndpoint(row []string) (Endpoint, error) {
 	if len(e.App) == 0 {
 		return e, fmt.Errorf("%s: no application permission opens it", &e)
 	}
+	for i, number := range []*int{&e.PerMinute, &e.PerHour, &e.AtLeast} {
+		var err error
+		if *number, err = ceiling(row[6+i]); err != nil {
+			return e, err
+		}
+	}
 	var err error
-	if e.PerMinute, err = ceiling(row[6]); err != nil {
+	if e.Effect, err = parseEffect(row[10]); err != nil {
 		return e, err
 	}
-	if e.PerHour, err = ceiling(row[7]); err != nil {
-		return e, err
-	}
-	if e.Effect, err = parseEffect(row[8]); err != nil {
-		return e, err
-	}
-	if e.Retires != "" {
-		if _, err := time.Parse(time.DateOnly, e.Retires); err != nil {
+	if row[11] != "" {
+		if e.Retires, err = time.Parse(time.DateOnly, row[11]); err != nil {
 			return e, err
 		}
 	}

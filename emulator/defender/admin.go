@@ -45,5 +45,5 @@ func show(w http.ResponseWriter, v any, err error) {
 			err = badRequest("BadRequest", "%v", err)
 		}
 	}
-	encode(defender.MDE, newGUID(), answer{body: v}, err).write(w)
+	encode(defender.MDE, correlation{server: newGUID()}, answer{body: v}, err).write(w)
 }

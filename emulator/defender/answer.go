@@ -2,6 +2,7 @@ package defenderemu
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,7 +23,8 @@ type answer struct {
 type refusal struct {
 	status        int
 	code, message string
-	retryAfter    time.Duration // zero: no Retry-After
+	retryAfter    time.Duration // zero: nobody says when to come again
+	retryAs       RetryForm     // how it is said
 	challenge     string        // WWW-Authenticate; empty: none
 }
 
@@ -68,23 +70,40 @@ type encoded struct {
 	body   []byte
 }
 
-// encode turns a handler's result into what is sent; id is the correlation id
-// that the shape of an error asks for.
-func encode(api defender.API, id string, a answer, err error) encoded {
+// correlation holds the ids by which a request can be found again.
+type correlation struct {
+	server string // ours
+	client string // the caller's; only Graph has such a thing
+}
+
+func correlate(r *http.Request) correlation {
+	id := newGUID()
+	return correlation{id, cmp.Or(r.Header.Get("client-request-id"), id)}
+}
+
+// encode turns a handler's result into what is sent.
+func encode(api defender.API, id correlation, a answer, err error) encoded {
 	e := encoded{status: a.status, header: http.Header{}}
 	body := a.body
+	if api == defender.Graph {
+		e.header.Set("request-id", id.server)
+		e.header.Set("client-request-id", id.client)
+	}
 	if err != nil {
 		r, ok := errors.AsType[*refusal](err)
 		if !ok {
 			r = refuse(http.StatusInternalServerError, "InternalServerError", "")
 		}
-		e.status, body = r.status, r.shape(api, id)
 		if r.retryAfter > 0 {
-			e.header.Set("Retry-After", strconv.Itoa(int((r.retryAfter+time.Second-1)/time.Second)))
+			r.sayWhen(e.header)
+		}
+		if api == defender.Graph && r.status == http.StatusUnauthorized {
+			r.challenge = cmp.Or(r.challenge, graphChallenge)
 		}
 		if r.challenge != "" {
 			e.header.Set("WWW-Authenticate", r.challenge)
 		}
+		e.status, body = r.status, r.shape(api, id)
 	}
 	if e.status == 0 {
 		e.status = http.StatusOK
@@ -103,18 +122,40 @@ func encode(api defender.API, id string, a answer, err error) encoded {
 	return e
 }
 
-// shape is the refusal's body. Graph keeps the id in a place of its own.
-func (r *refusal) shape(api defender.API, id string) any {
+// graphChallenge is what Graph sends with a 401 of its own, where there is no
+// claims challenge to send.
+const graphChallenge = `Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", client_id="00000003-0000-0000-c000-000000000000"`
+
+// sayWhen says when to come again. Callers go by their own clock, and so does it.
+func (r *refusal) sayWhen(h http.Header) {
+	seconds := strconv.Itoa(int((r.retryAfter + time.Second - 1) / time.Second))
+	at := time.Now().Add(r.retryAfter).UTC()
+	switch r.retryAs {
+	case RetryBody:
+		r.message += " Requests can be made again at " + at.Format(time.RFC3339) + "."
+	case RetryDate:
+		h.Set("Retry-After", at.Format(http.TimeFormat))
+	case RetryFraction:
+		h.Set("Retry-After", seconds+".128")
+	default:
+		h.Set("Retry-After", seconds)
+	}
+}
+
+// shape is the refusal's body. Graph keeps the ids in a place of their own.
+func (r *refusal) shape(api defender.API, id correlation) any {
 	if api == defender.Graph {
 		code := r.code
 		if r.status == http.StatusUnauthorized {
 			code = "InvalidAuthenticationToken" // Graph's word for it
 		}
 		return map[string]any{"error": map[string]any{
-			"code": code, "message": r.message, "innerError": map[string]string{"request-id": id, "client-request-id": id},
+			"code": code, "message": r.message, "innerError": object{
+				{"date", time.Now().UTC().Format("2006-01-02T15:04:05")}, {"request-id", id.server}, {"client-request-id", id.client},
+			},
 		}}
 	}
-	return map[string]any{"error": map[string]string{"code": r.code, "message": r.message, "target": id}}
+	return map[string]any{"error": map[string]string{"code": r.code, "message": r.message, "target": id.server}}
 }
 
 func (e encoded) write(w http.ResponseWriter) {

@@ -25,6 +25,9 @@ func (e *emulator) examples() *strings.Replacer {
 		"/files/{id}", "/files/"+file, "/indicators/{id}", "/indicators/1000", "/investigations/{id}", "/investigations/5001",
 		"/machineactions/{id}", "/machineactions/"+e.first("/api/machineactions", "id"), "/machines/{id}", "/machines/"+e.first("/api/machines", "id"),
 		"/recommendations/{id}", "/recommendations/va-_-microsoft-_-edge", "/Software/{id}", "/Software/microsoft-_-edge",
+		"/threatIntelligence/vulnerabilities/{id}", "/threatIntelligence/vulnerabilities/"+e.first("/api/vulnerabilities", "id"),
+		"/hosts/{id}", "/hosts/c2-1.example", "/secureScores/{id}", "/secureScores/"+e.first("/v1.0/security/secureScores", "id"),
+		"/secureScoreControlProfiles/{id}", "/secureScoreControlProfiles/OneAdmin", "{component}", "1",
 		"/users/{id}", "/users/ines.adeyemi", "{id}", "1",
 	)
 }
@@ -119,7 +122,7 @@ func TestUnknownRequestsAreNotFound(t *testing.T) {
 	if got := e.Stats().Requests["unknown"]; got != 9 {
 		t.Errorf("got %d unknown requests, want 9", got)
 	}
-	if a := e.get("/v1.0/me"); !strings.Contains(a.Body.String(), `"innerError":{"client-request-id":"`) {
+	if a := e.get("/v1.0/me"); !strings.Contains(a.Body.String(), `"innerError":{"date":"`) {
 		t.Errorf("Graph: got %s, want its shape", a.Body)
 	}
 }

@@ -30,17 +30,19 @@ type data struct {
 	actions        []machineAction
 	library        []libraryFile
 	scans          []scan
+	controls       []scoreControl
+	health         []healthIssue
 	serial         int // of the newest numbered thing
 }
 
-// newData makes a tenant's data, which end at now: the same for the same
-// arguments.
-func newData(seed uint64, tenant string, now stamp) *data {
+// newData makes the data of a tenant with so many machines, which end at now:
+// the same for the same arguments.
+func newData(seed uint64, tenant string, now stamp, machines int) *data {
 	d := newDice(seed, tenant)
-	t := &data{tenant: tenant, serial: 5000}
+	t := &data{tenant: tenant, serial: 5000, controls: newControls(tenant), health: newHealthIssues(now)}
 	t.users = newUsers(d)
 	t.products = newProducts(d, now)
-	t.machines = newMachines(d, now)
+	t.machines = newMachines(d, now, machines)
 	t.byName = make(map[string]*machine, 2*len(t.machines))
 	for i := range t.machines {
 		m := &t.machines[i]

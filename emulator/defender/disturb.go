@@ -2,9 +2,8 @@ package defenderemu
 
 import (
 	"fmt"
-	"io"
 	"net/http"
-	"strings"
+	"slices"
 	"time"
 
 	"tokenbroker/defender"
@@ -16,6 +15,9 @@ import (
 func (s *Server) disturb(w *watched, r *http.Request) bool {
 	if f, ok := s.faults.take(Slow, r); ok {
 		w.delay = time.Duration(f.DelayMS) * time.Millisecond
+	}
+	if f, ok := s.faults.take(Drip, r); ok {
+		w.pause, w.piece = time.Duration(f.DelayMS)*time.Millisecond, int(f.Bytes)
 	}
 	if f, ok := s.faults.take(Redirect, r); ok {
 		w.Header().Set("Location", "https://"+f.Host+r.URL.RequestURI())
@@ -32,19 +34,18 @@ func (s *Server) disturb(w *watched, r *http.Request) bool {
 func (s *Server) refuse(r *http.Request, e *defender.Endpoint) error {
 	if f, ok := s.faults.take(Unauthorized, r); ok {
 		err := unauthorized()
-		if f.Claims != "" {
-			// "Claims challenges, claims requests, and client capabilities",
-			// learn.microsoft.com/entra/identity-platform/claims-challenge.
-			err.challenge = fmt.Sprintf(`Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", `+
-				`error="insufficient_claims", claims="%s"`, f.Claims)
-		}
+		err.challenge = f.challenge()
 		return err
 	}
-	if _, ok := s.faults.take(Forbidden, r); ok {
-		return forbidden(e.App, &entra.Claims{})
+	if f, ok := s.faults.take(Forbidden, r); ok {
+		err := forbidden(e.App, &entra.Claims{})
+		err.challenge = f.challenge()
+		return err
 	}
 	if f, ok := s.faults.take(Throttled, r); ok {
-		return throttled(time.Duration(f.RetryAfter) * time.Second)
+		err := throttled(time.Duration(f.RetryAfter) * time.Second)
+		err.retryAs = f.RetryAs
+		return err
 	}
 	if _, ok := s.faults.take(ServerError, r); ok {
 		return refuse(http.StatusInternalServerError, "InternalServerError", "")
@@ -52,19 +53,15 @@ func (s *Server) refuse(r *http.Request, e *defender.Endpoint) error {
 	return nil
 }
 
-// stream sends a list of so many bytes, give or take an element, piece by piece.
-func stream(w http.ResponseWriter, size int64) {
-	w.Header().Set("Content-Type", "application/json")
-	piece := `{"pad":"` + strings.Repeat("x", 32<<10) + `"},`
-	if _, err := io.WriteString(w, `{"value":[`); err != nil {
-		return
+// challenge is the fault's WWW-Authenticate; empty: none. Its form is that of
+// "Claims challenges, claims requests, and client capabilities",
+// learn.microsoft.com/entra/identity-platform/claims-challenge.
+func (f *Fault) challenge() string {
+	if f.Challenge != "" || f.Claims == "" {
+		return f.Challenge
 	}
-	for sent := int64(0); sent < size; sent += int64(len(piece)) {
-		if _, err := io.WriteString(w, piece); err != nil {
-			return // the caller has left
-		}
-	}
-	_, _ = io.WriteString(w, `{}]}`)
+	return fmt.Sprintf(`Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", `+
+		`error="insufficient_claims", claims="%s"`, f.Claims)
 }
 
 // watched is a response whose status is remembered, and which comes late or
@@ -74,30 +71,56 @@ type watched struct {
 	gone   <-chan struct{} // closed when the caller has left
 	status int
 	delay  time.Duration // before the first byte; what was asked for is done by then
+	pause  time.Duration // before each piece of the body; zero: it comes as it is
+	piece  int           // bytes of a piece
 	cut    bool
 	left   int64 // bytes before the cut
 }
 
 // WriteHeader implements [http.ResponseWriter].
 func (w *watched) WriteHeader(status int) {
-	if w.delay > 0 {
-		timer := time.NewTimer(w.delay)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-w.gone: // what is written now reaches nobody
-		}
-	}
+	w.wait(w.delay)
 	w.status = status
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Write implements [http.ResponseWriter]. At the cut it sends what it has and
-// aborts the connection, as net/http has it for a handler that cannot go on.
+// wait lets time pass while the caller is there. What is written to one who has
+// left reaches nobody.
+func (w *watched) wait(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-w.gone:
+	}
+}
+
+// Write implements [http.ResponseWriter].
 func (w *watched) Write(b []byte) (int, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
+	if w.pause == 0 {
+		return w.send(b)
+	}
+	sent := 0
+	for piece := range slices.Chunk(b, w.piece) {
+		w.wait(w.pause)
+		n, err := w.send(piece)
+		if sent += n; err != nil {
+			return sent, err
+		}
+		_ = http.NewResponseController(w.ResponseWriter).Flush()
+	}
+	return sent, nil
+}
+
+// send writes on to the caller. At the cut it sends what it has and aborts the
+// connection, as net/http has it for a handler that cannot go on.
+func (w *watched) send(b []byte) (int, error) {
 	if !w.cut || int64(len(b)) < w.left {
 		w.left -= int64(len(b))
 		return w.ResponseWriter.Write(b)

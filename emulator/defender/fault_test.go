@@ -45,6 +45,15 @@ func TestFaultsThatAnswer(t *testing.T) {
 		{Faults{Forbidden: {}}, 403, "Forbidden", nil, "Missing application roles. API required roles: Machine.Read.All, Machine.ReadWrite.All, application roles: ."},
 		{Faults{Throttled: {}}, 429, "TooManyRequests", map[string]string{"Retry-After": ""}, ""},
 		{Faults{Throttled: {RetryAfter: 7}}, 429, "TooManyRequests", map[string]string{"Retry-After": "7"}, ""},
+		{Faults{Throttled: {RetryAfter: 7, RetryAs: RetryFraction}}, 429, "TooManyRequests", map[string]string{"Retry-After": "7.128"}, ""},
+		{Faults{Throttled: {RetryAfter: 7, RetryAs: RetrySeconds}}, 429, "TooManyRequests", map[string]string{"Retry-After": "7"}, ""},
+		{
+			Faults{Unauthorized: {Claims: "eyJ4Ijp7fX0=", Challenge: `Negotiate, Bearer claims="x", error="insufficient_claims"`}},
+			401, "Unauthorized",
+			map[string]string{"WWW-Authenticate": `Negotiate, Bearer claims="x", error="insufficient_claims"`},
+			"",
+		},
+		{Faults{Forbidden: {Challenge: `Bearer error="insufficient_claims"`}}, 403, "Forbidden", map[string]string{"WWW-Authenticate": `Bearer error="insufficient_claims"`}, "Missing"},
 		{Faults{ServerError: {}}, 500, "InternalServerError", nil, `"message":""`},
 	} {
 		a := e.with(tt.faults).get("/api/machines").is(tt.status, tt.code)
@@ -57,8 +66,8 @@ func TestFaultsThatAnswer(t *testing.T) {
 			t.Errorf("%v: got %s, want %s in it", tt.faults, a.Body, tt.body)
 		}
 	}
-	if got := e.Stats().Faults; got != 6 {
-		t.Errorf("got %d faults, want 6", got)
+	if got := e.Stats().Faults; got != 10 {
+		t.Errorf("got %d faults, want 10", got)
 	}
 }
 
@@ -127,9 +136,10 @@ func TestStreamIsAsLongAsAsked(t *testing.T) {
 }
 
 func TestStreamEndsWhenTheCallerLeaves(t *testing.T) {
+	e := newEmulator(t).with(Faults{Stream: {Bytes: 1 << 40}})
 	for _, writes := range []int{0, 3} {
 		w := &leaving{ResponseRecorder: httptest.NewRecorder(), left: writes}
-		stream(w, 1<<40)
+		e.ServeHTTP(w, e.request(e.all(defender.MDE), http.MethodGet, "/api/machines", ""))
 		if w.left != -1 {
 			t.Errorf("after %d writes: wrote on %d times", writes, -1-w.left)
 		}
@@ -202,7 +212,7 @@ func TestActionIsDoneThoughItsAnswerIsLost(t *testing.T) {
 
 func TestUnknownFaultsAreRefused(t *testing.T) {
 	e := newEmulator(t)
-	for _, on := range []Faults{{"thunder": {}}, {Slow: {}}, {Throttled: {Times: -1}}, {Throttled: {RetryAfter: -1}}, {Stream: {Bytes: -1}}, {Slow: {DelayMS: -1}}} {
+	for _, on := range []Faults{{"thunder": {}}, {Slow: {}}, {Throttled: {Times: -1}}, {Throttled: {RetryAfter: -1}}, {Stream: {Bytes: -1}}, {Slow: {DelayMS: -1}}, {Drip: {}}, {Stream: {Pages: -1}}, {Throttled: {RetryAs: "soon"}}} {
 		if err := e.SetFaults(on); entra.KindOf(err) != entra.Invalid {
 			t.Errorf("%v: got %v, want an invalid one", on, err)
 		}

@@ -92,3 +92,52 @@ func updateGraphAlert(c *call) (answer, error) {
 	in.apply(c, a)
 	return c.one("security/alerts_v2", a.graph())
 }
+
+// commentGraphAlert: Graph, "Create comment for alert". It answers with all of
+// the alert's comments.
+func commentGraphAlert(c *call) (answer, error) {
+	a, err := c.alert()
+	if err != nil {
+		return answer{}, err
+	}
+	comment, err := c.comment()
+	if err != nil {
+		return answer{}, err
+	}
+	(&alertChange{Comment: comment}).apply(c, a)
+	return c.comments("security/alerts_v2", a.graph().Comments)
+}
+
+// commentGraphIncident: Graph, "Create comment for incident".
+func commentGraphIncident(c *call) (answer, error) {
+	in, err := c.incident()
+	if err != nil {
+		return answer{}, err
+	}
+	comment, err := c.comment()
+	if err != nil {
+		return answer{}, err
+	}
+	if err := (&incidentChange{Comment: comment}).apply(c, in); err != nil {
+		return answer{}, err
+	}
+	return c.comments("security/incidents", in.graph(c.data.tenant).Comments)
+}
+
+// comment reads the comment of a body.
+func (c *call) comment() (*string, error) {
+	var in struct {
+		Comment *string `json:"comment"`
+	}
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	if in.Comment == nil || *in.Comment == "" {
+		return nil, missing("comment")
+	}
+	return in.Comment, nil
+}
+
+func (c *call) comments(of string, all []graphComment) (answer, error) {
+	return answer{body: envelope{Context: c.context(of + "('" + c.param("id") + "')/comments"), Value: all}}, nil
+}

@@ -18,9 +18,8 @@ type limiter struct {
 
 // window is what is counted, over which time.
 type window struct {
-	app, tenant string
-	endpoint    *defender.Endpoint
-	length      time.Duration
+	app, tenant, budget string
+	length              time.Duration
 }
 
 type count struct {
@@ -39,7 +38,7 @@ func (l *limiter) count(claims *entra.Claims, e *defender.Endpoint, now time.Tim
 		if ceiling.calls == 0 {
 			continue
 		}
-		key := window{claims.Client(), claims.Tenant, e, ceiling.length}
+		key := window{claims.Client(), claims.Tenant, e.Budget(), ceiling.length}
 		n := l.windows[key]
 		if n == nil || now.Sub(n.began) >= ceiling.length {
 			n = &count{began: now}

@@ -2,6 +2,7 @@ package defenderemu
 
 import (
 	"net/url"
+	"strconv"
 	"strings"
 
 	"tokenbroker/defender"
@@ -33,14 +34,22 @@ func (c *call) linkHost() string {
 func (c *call) context(of string) string {
 	root := "api"
 	if c.endpoint.API == defender.Graph {
-		root = "v1.0"
+		root = strings.Split(c.URL.Path, "/")[1] // the version that was asked
 	}
 	return "https://" + c.linkHost() + "/" + root + "/$metadata#" + of
 }
 
-// nextLink is the link to the page that begins at a token: the path and the
-// query byte for byte as they came, with the token at their end.
-func (c *call) nextLink(token skipToken) string {
+// nextLink is the link to the page that begins at a token.
+func (c *call) nextLink(token skipToken) string { return c.link("$skiptoken=" + token.String()) }
+
+// deltaLink is the link to what will have changed since.
+func (c *call) deltaLink() string {
+	return c.link("$deltatoken=" + strconv.FormatInt(c.now.UnixNano(), 36))
+}
+
+// link is a link to the same list: the path and the query byte for byte as they
+// came, with another token at their end.
+func (c *call) link(token string) string {
 	host := c.linkHost()
 	if f, ok := c.server.faults.take(NextLinkHost, c.Request); ok {
 		host = f.Host
@@ -49,7 +58,7 @@ func (c *call) nextLink(token skipToken) string {
 	var pairs []string
 	for pair := range strings.SplitSeq(c.URL.RawQuery, "&") {
 		key, _, _ := strings.Cut(pair, "=")
-		if name, err := url.QueryUnescape(key); err != nil || pair == "" || strings.EqualFold(name, "$skiptoken") {
+		if name, err := url.QueryUnescape(key); err != nil || pair == "" || strings.EqualFold(name, "$skiptoken") || strings.EqualFold(name, "$deltatoken") {
 			continue
 		}
 		if lower {
@@ -57,6 +66,6 @@ func (c *call) nextLink(token skipToken) string {
 		}
 		pairs = append(pairs, pair)
 	}
-	pairs = append(pairs, "$skiptoken="+token.String())
+	pairs = append(pairs, token)
 	return "https://" + host + c.URL.EscapedPath() + "?" + strings.Join(pairs, "&")
 }

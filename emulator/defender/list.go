@@ -34,6 +34,7 @@ type envelope struct {
 	Count    *int   `json:"@odata.count,omitempty"`
 	Value    any    `json:"value"`
 	NextLink string `json:"@odata.nextLink,omitempty"`
+	Delta    string `json:"@odata.deltaLink,omitempty"`
 }
 
 // list answers with the rows that the query asks for. Whatever finish does to a
@@ -71,8 +72,10 @@ func list[T any](c *call, l listing, rows []T, finish ...func(row *T, expanded b
 	to := min(from+size, len(rows))
 	if to < len(rows) && to > from && !whole {
 		body.NextLink = c.nextLink(skipToken{to})
+	} else if _, ok := c.server.faults.take(DeltaLink, c.Request); ok {
+		body.Delta = c.deltaLink()
 	}
-	page := rows[from:to]
+	page := append([]T{}, rows[from:to]...)
 	for i := range page {
 		for _, f := range finish {
 			f(&page[i], len(q.expanded) > 0)
@@ -112,26 +115,27 @@ func (l *listing) size(c *call, q *query) (rows int, whole bool, err error) {
 	return q.top, !l.pagedTop && !paged, nil
 }
 
-// choose filters and sorts rows, into a slice of its own.
+// choose filters and sorts rows. It leaves them as they are: what comes back is
+// a slice of its own, or rows itself.
 func choose[T any](rows []T, q *query) ([]T, error) {
 	row := reflect.TypeFor[T]()
-	holds := predicate[reflect.Value](func(reflect.Value) bool { return true })
 	if q.filter != "" {
-		var err error
-		if holds, err = parseFilter(q.filter, row); err != nil {
+		holds, err := parseFilter(q.filter, row)
+		if err != nil {
 			return nil, err
 		}
+		rows = where(rows, func(r *T) bool { return holds(reflect.ValueOf(r).Elem()) })
 	}
-	chosen := where(rows, func(r *T) bool { return holds(reflect.ValueOf(r).Elem()) })
 	if q.orderBy == "" {
-		return chosen, nil
+		return rows, nil
 	}
 	compare, err := parseOrder(q.orderBy, row)
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(chosen, func(a, b T) int { return compare(reflect.ValueOf(&a).Elem(), reflect.ValueOf(&b).Elem()) })
-	return chosen, nil
+	rows = slices.Clone(rows)
+	slices.SortStableFunc(rows, func(a, b T) int { return compare(reflect.ValueOf(&a).Elem(), reflect.ValueOf(&b).Elem()) })
+	return rows, nil
 }
 
 // parseOrder reads a $orderby: property [asc|desc], …

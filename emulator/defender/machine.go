@@ -46,11 +46,19 @@ var fleet = []struct {
 // groups are the device groups, by their id.
 var groups = []string{"Workstations", "Servers", "Lab"}
 
-// newMachines makes the fleet. All but a few are in use until now.
-func newMachines(d dice, now stamp) []machine {
-	var machines []machine
-	for _, kind := range fleet {
-		for range kind.count {
+// fleetSize is how many machines the fleet has.
+const fleetSize = 300
+
+// newMachines makes so many machines, in the proportions of the fleet. All but a
+// few are in use until now.
+func newMachines(d dice, now stamp, size int) []machine {
+	machines := make([]machine, 0, size)
+	for i, kind := range fleet {
+		count := kind.count * size / fleetSize
+		if i == len(fleet)-1 {
+			count = size - len(machines)
+		}
+		for range count {
 			m := machine{
 				ID:               d.hex(40),
 				ComputerDNSName:  fmt.Sprintf("%s-%04d.example.test", kind.prefix, len(machines)+1),

@@ -21,7 +21,7 @@ type query struct {
 }
 
 // options are the query options of OData that the API knows.
-var options = []string{"$filter", "$orderby", "$select", "$expand", "$top", "$skip", "$count", "$skiptoken"}
+var options = []string{"$filter", "$orderby", "$select", "$expand", "$top", "$skip", "$count", "$skiptoken", "$deltatoken"}
 
 // parseQuery reads the query. Names are not case-sensitive, since links to the
 // next page come back in lower case.

@@ -1,6 +1,7 @@
 package defenderemu
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 
@@ -9,7 +10,7 @@ import (
 
 // routes says who answers which endpoint, by its name in the catalogue.
 func routes() map[string]handler {
-	return map[string]handler{
+	all := map[string]handler{
 		"GET /api/incidents":            listIncidents,
 		"GET /api/incidents/{id}":       getIncident,
 		"PATCH /api/incidents/{id}":     updateIncident,
@@ -124,15 +125,32 @@ func routes() map[string]handler {
 		"POST /api/DeviceAuthenticatedScanDefinitions/BatchDelete":                      deleteScans,
 		"POST /api/DeviceAuthenticatedScanDefinitions/GetScanHistoryByScanDefinitionId": getScanHistory,
 
-		"GET /v1.0/security/incidents":        listGraphIncidents,
-		"GET /v1.0/security/incidents/{id}":   getGraphIncident,
-		"PATCH /v1.0/security/incidents/{id}": updateGraphIncident,
-		"GET /v1.0/security/alerts_v2":        listGraphAlerts,
-		"GET /v1.0/security/alerts_v2/{id}":   getGraphAlert,
-		"PATCH /v1.0/security/alerts_v2/{id}": updateGraphAlert,
-		"POST /v1.0/security/runHuntingQuery": runGraphQuery,
-		"GET /api/v1/alerts/":                 listCloudAppAlerts,
+		"GET /v1.0/security/incidents":                                   listGraphIncidents,
+		"GET /v1.0/security/incidents/{id}":                              getGraphIncident,
+		"PATCH /v1.0/security/incidents/{id}":                            updateGraphIncident,
+		"POST /v1.0/security/incidents/{id}/comments":                    commentGraphIncident,
+		"GET /v1.0/security/alerts_v2":                                   listGraphAlerts,
+		"GET /v1.0/security/alerts_v2/{id}":                              getGraphAlert,
+		"PATCH /v1.0/security/alerts_v2/{id}":                            updateGraphAlert,
+		"POST /v1.0/security/alerts_v2/{id}/comments":                    commentGraphAlert,
+		"POST /v1.0/security/runHuntingQuery":                            runGraphQuery,
+		"GET /v1.0/security/secureScores":                                listSecureScores,
+		"GET /v1.0/security/secureScores/{id}":                           getSecureScore,
+		"GET /v1.0/security/secureScoreControlProfiles":                  listScoreControls,
+		"GET /v1.0/security/secureScoreControlProfiles/{id}":             getScoreControl,
+		"PATCH /v1.0/security/secureScoreControlProfiles/{id}":           updateScoreControl,
+		"GET /v1.0/security/identities/healthIssues":                     listHealthIssues,
+		"GET /v1.0/security/identities/healthIssues/{id}":                getHealthIssue,
+		"PATCH /v1.0/security/identities/healthIssues/{id}":              updateHealthIssue,
+		"GET /v1.0/security/attackSimulation/simulations":                listSimulations,
+		"GET /v1.0/security/attackSimulation/simulations/{id}":           getCampaign("simulations"),
+		"GET /v1.0/security/attackSimulation/simulationAutomations/{id}": getCampaign("simulationAutomations"),
+		"GET /v1.0/security/attackSimulation/operations/{id}":            getCampaign("operations"),
+
+		"GET /api/v1/alerts/": listCloudAppAlerts,
 	}
+	maps.Copy(all, intelRoutes())
+	return all
 }
 
 // bind finds the handler of every endpoint.

@@ -33,6 +33,8 @@ type Config struct {
 	// Now is when the data end, and the time that the emulator goes by from
 	// then on; zero: the time at which it was made.
 	Now time.Time
+	// Machines is how many machines a tenant has, 300 or more; zero: 300.
+	Machines int
 	// PageSize bounds the pages of every list; zero: the documented sizes, 100
 	// incidents or 10,000 of anything else.
 	PageSize int
@@ -73,6 +75,12 @@ func New(cfg Config) (*Server, error) {
 	if cfg.PageSize < 0 || cfg.ActionTime < 0 {
 		return nil, entra.Errorf(entra.Invalid, "defenderemu.new", "emulator: PageSize and ActionTime cannot be negative")
 	}
+	if cfg.Machines == 0 {
+		cfg.Machines = fleetSize
+	}
+	if cfg.Machines < fleetSize {
+		return nil, entra.Errorf(entra.Invalid, "defenderemu.new", "emulator: Machines is %d: want %d or more", cfg.Machines, fleetSize)
+	}
 	if cfg.Now.IsZero() {
 		cfg.Now = time.Now()
 	}
@@ -100,7 +108,7 @@ func (s *Server) dataOf(tenant string) *data {
 	defer s.mu.Unlock()
 	t, ok := s.tenants[tenant]
 	if !ok {
-		t = newData(s.cfg.Seed, tenant, stamp{s.cfg.Now.UTC()})
+		t = newData(s.cfg.Seed, tenant, stamp{s.cfg.Now.UTC()}, s.cfg.Machines)
 		s.tenants[tenant] = t
 	}
 	return t
@@ -130,7 +138,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serveAPI answers a call of one of the APIs.
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
-	id := newGUID()
+	id := correlate(r)
 	api := apiOf(r.URL.Path)
 	e, host, err := s.endpoint(r)
 	if err != nil {
@@ -146,7 +154,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if f, ok := s.faults.take(Stream, r); ok {
-		stream(w, f.Bytes)
+		c.stream(w, f)
 		return
 	}
 	out := c.run(id)
@@ -159,11 +167,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 // endpoint finds what a request is for, and the host that it was sent to; nil:
 // one that the catalogue does not know.
 func (s *Server) endpoint(r *http.Request) (*defender.Endpoint, *defender.Host, error) {
-	path := r.URL.Path
-	if rest, ok := strings.CutPrefix(strings.ToLower(path), "/beta/"); ok {
-		path = "/v1.0/" + rest
-	}
-	e, ok := s.cfg.Catalogue.Match(r.Method, path)
+	e, ok := s.cfg.Catalogue.Match(r.Method, r.URL.Path)
 	if !ok {
 		return nil, nil, notFound("No HTTP resource was found that matches the request URI %s", r.URL.Path)
 	}
@@ -184,7 +188,7 @@ func apiOf(path string) defender.API {
 
 // run calls the handler and encodes what it answers, both under the lock of the
 // tenant's data.
-func (c *call) run(id string) encoded {
+func (c *call) run(id correlation) encoded {
 	if c.endpoint.Effect == defender.Read {
 		c.data.mu.RLock()
 		defer c.data.mu.RUnlock()

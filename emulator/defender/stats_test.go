@@ -169,7 +169,7 @@ func TestDataAreTheSameForTheSameSeed(t *testing.T) {
 }
 
 func TestDataAreLifelike(t *testing.T) {
-	d := newData(1, tenant, stamp{noon})
+	d := newData(1, tenant, stamp{noon}, fleetSize)
 	if len(d.machines) != 300 || len(d.incidents) != incidentCount {
 		t.Errorf("got %d machines and %d incidents", len(d.machines), len(d.incidents))
 	}

@@ -122,8 +122,11 @@ func ReadRoles() Roles {
 			"RemediationTasks.Read.All", "Score.Read.All", "SecurityBaselinesAssessment.Read.All",
 			"SecurityRecommendation.Read.All", "Software.Read.All", "Url.Read.All", "User.Read.All", "Vulnerability.Read.All",
 		},
-		Graph: {"SecurityAlert.Read.All", "SecurityIncident.Read.All", "ThreatHunting.Read.All"},
-		MDCA:  {"Discovery.read", "Investigation.read"},
+		Graph: {
+			"AttackSimulation.Read.All", "SecurityAlert.Read.All", "SecurityEvents.Read.All", "SecurityIdentitiesHealth.Read.All",
+			"SecurityIncident.Read.All", "ThreatHunting.Read.All", "ThreatIntelligence.Read.All",
+		},
+		MDCA: {"Discovery.read", "Investigation.read"},
 	}
 }
 
@@ -137,8 +140,11 @@ func AllRoles() Roles {
 			"Machine.Offboard", "Machine.ReadWrite.All", "Machine.RestrictExecution", "Machine.Scan",
 			"Machine.StopAndQuarantine", "Ti.ReadWrite", "Ti.ReadWrite.All",
 		},
-		Graph: {"SecurityAlert.ReadWrite.All", "SecurityIncident.ReadWrite.All"},
-		MDCA:  {"Discovery.manage", "Investigation.manage"},
+		Graph: {
+			"SecurityAlert.ReadWrite.All", "SecurityEvents.ReadWrite.All", "SecurityIdentitiesHealth.ReadWrite.All",
+			"SecurityIncident.ReadWrite.All",
+		},
+		MDCA: {"Discovery.manage", "Investigation.manage"},
 	}) {
 		roles[resource] = slices.Concat(roles[resource], write)
 	}
@@ -158,8 +164,9 @@ func AllScopes() Scopes {
 			"SecurityRecommendation.Read", "Software.Read", "Ti.ReadWrite", "Url.Read.All", "User.Read.All", "Vulnerability.Read",
 		},
 		Graph: {
-			"SecurityAlert.Read.All", "SecurityAlert.ReadWrite.All", "SecurityIncident.Read.All",
-			"SecurityIncident.ReadWrite.All", "ThreatHunting.Read.All",
+			"AttackSimulation.Read.All", "SecurityAlert.Read.All", "SecurityAlert.ReadWrite.All", "SecurityEvents.Read.All",
+			"SecurityEvents.ReadWrite.All", "SecurityIdentitiesHealth.Read.All", "SecurityIdentitiesHealth.ReadWrite.All",
+			"SecurityIncident.Read.All", "SecurityIncident.ReadWrite.All", "ThreatHunting.Read.All", "ThreatIntelligence.Read.All",
 		},
 		MDCA: {"Discovery.manage", "Discovery.read", "Investigation.manage", "Investigation.read"},
 	}

@@ -308,6 +308,22 @@ type Route struct {
 
 	// Calls that are refused, even if `allow` names them.
 	Deny []Rule `yaml:"deny"`
+
+	// How the calls are paced. `catalogue`, which is also what it is without this key: each endpoint is kept to the ceilings that are documented for it, together with all other calls of the same application in the same tenant. `off`: not at all; a 429 of the upstream holds calls back all the same. Or figures of your own for all calls of the route together, with `per_minute` and perhaps `burst`.
+	Rate Rate `yaml:"rate"`
+}
+
+// Rate says how the calls of a route are paced. In the file `catalogue` or `off`
+// is a word, and figures a mapping.
+type Rate struct {
+	// How many calls of the route there may be in any minute.
+	PerMinute int `yaml:"per_minute"`
+
+	// How many of them may come at once; the others are spread over the minute. Without this key all of them may.
+	Burst int `yaml:"burst"`
+
+	// Off is what `off` says.
+	Off bool
 }
 
 // Rule names calls.

@@ -39,6 +39,7 @@ func (l *loader) makeTable(identities []route.Identity) {
 	cfg := route.Config{Catalogue: l.opts.Catalogue, Identities: identities}
 	for _, name := range l.routes {
 		set, named := l.cfg.Routes[name]
+		l.checkRate(&set.Rate, join(join("routes", name), "rate"))
 		r := route.Route{
 			Name:     name,
 			Upstream: set.Upstream,
@@ -47,6 +48,7 @@ func (l *loader) makeTable(identities []route.Identity) {
 			Access:   set.Access,
 			Allow:    tableRules(set.Allow),
 			Deny:     tableRules(set.Deny),
+			Rate:     route.Rate(set.Rate),
 			Optional: !named,
 		}
 		if b, ok := builtin[name]; ok {
@@ -78,6 +80,18 @@ func (l *loader) complete(r *route.Route, b defender.Builtin, set Route) {
 			l.faults.add(join("routes", b.Name), "%s", message(err))
 		}
 		r.Allow = append(r.Allow, route.Rule{Path: pattern})
+	}
+}
+
+// checkRate checks a route's own figures.
+func (l *loader) checkRate(r *Rate, path string) {
+	_, said := l.faults.origins[path]
+	switch {
+	case !said, l.faults.within(path), r.Off, *r == Rate{}:
+	case r.PerMinute < 1:
+		l.faults.add(join(path, "per_minute"), "want 1 or more; to pace nothing set rate: off")
+	case r.Burst < 0 || r.Burst > r.PerMinute:
+		l.faults.add(join(path, "burst"), "want 1 to per_minute, or nothing")
 	}
 }
 

@@ -28,6 +28,9 @@ func TestRoutesAreMergedIntoBuiltIns(t *testing.T) {
 		{"rules taken away", "graph: {allow: []}", "graph", route.Route{Upstream: https("graph.microsoft.com")}, "graph.microsoft.com", ""},
 		{"emulator keeps the audiences", `defender: {upstream: "https://127.0.0.1:8443/"}`, "defender", route.Route{Upstream: https("127.0.0.1:8443")}, "api.security.microsoft.com", ""},
 		{"another host of the catalogue", "defender: {upstream: https://EU.api.security.microsoft.com}", "defender", route.Route{Upstream: https("eu.api.security.microsoft.com")}, "eu.api.security.microsoft.com", ""},
+		{"rate off", "mde: {rate: off}", "mde", route.Route{Upstream: https("api.securitycenter.microsoft.com"), Rate: route.Rate{Off: true}}, "api.securitycenter.microsoft.com", ""},
+		{"rate by the catalogue", "mde: {rate: catalogue}", "mde", route.Route{Upstream: https("api.securitycenter.microsoft.com")}, "api.securitycenter.microsoft.com", ""},
+		{"rate of one's own", "mde: {rate: {per_minute: 45, burst: 5}}", "mde", route.Route{Upstream: https("api.securitycenter.microsoft.com"), Rate: route.Rate{PerMinute: 45, Burst: 5}}, "api.securitycenter.microsoft.com", ""},
 		{
 			"unknown host with a scope", "defender: {upstream: https://gw.example/x, scope: api://gw/.default}", "defender",
 			route.Route{Upstream: &url.URL{Scheme: "https", Host: "gw.example", Path: "/x"}, Scope: "api://gw/.default"},

@@ -49,6 +49,10 @@ func setText(setting any, text string) (ok bool, err error) {
 	case *Store:
 		*p = Store{}
 		p.Kind, err = oneOf("store", text, InMemory, InKeychain)
+	case *Rate:
+		var word string
+		word, err = oneOf("rate", text, "catalogue", "off")
+		*p = Rate{Off: word == "off"}
 	case *Sidecar:
 		p.On, err = parseBool(text)
 	case *VaultURL:

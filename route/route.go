@@ -89,7 +89,16 @@ type Route struct {
 	Access   Access
 	Allow    []Rule // empty: all that Access lets through
 	Deny     []Rule // beats Allow
-	Optional bool   // built in, and not named by the configuration
+	Rate     Rate
+	Optional bool // built in, and not named by the configuration
+}
+
+// Rate says how the calls of a route are paced. The zero value keeps each
+// endpoint to the ceilings that the catalogue has for it.
+type Rate struct {
+	PerMinute int  // all of the route's calls, in place of the catalogue's ceilings; zero: those
+	Burst     int  // of these, how many may come at once; zero: all of a minute's
+	Off       bool // not at all
 }
 
 // Restricted reports whether the route lets through less than its token opens.

@@ -38,8 +38,8 @@ func (u *User) byBrowser(ctx context.Context, l *login) (public.AuthResult, erro
 			return public.AuthResult{}, l.sentBack(&got.refusal)
 		}
 		options := []public.AcquireByAuthCodeOption{public.WithChallenge(verifier)}
-		if l.claims != nil {
-			options = append(options, public.WithClaims(*l.claims))
+		if l.claims != "" {
+			options = append(options, public.WithClaims(l.claims))
 		}
 		result, err := l.library.AcquireTokenByAuthCode(l.in(ctx), got.code.Reveal(), to, l.scope.Names(), options...)
 		if err != nil {
@@ -63,8 +63,8 @@ func (l *login) authorizeURL(to string, state entra.Secret, verifier string) str
 		"code_challenge_method": {"S256"},
 		"prompt":                {cmp.Or(l.opts.Prompt, selectAccount)},
 	}
-	if l.claims != nil {
-		query.Set("claims", *l.claims)
+	if l.claims != "" {
+		query.Set("claims", l.claims)
 	}
 	return l.authority.Tenant(l.tenant) + "/oauth2/v2.0/authorize?" + query.Encode()
 }

@@ -111,6 +111,47 @@ func TestNextSignInMeetsTheChallenge(t *testing.T) {
 	}
 }
 
+// The next sign-in may be another process's: login --direct, or the broker's
+// after a restart.
+func TestChallengeIsMetByAnotherProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		authority := w.authority(t, func(rw http.ResponseWriter, r *http.Request) {
+			switch {
+			case strings.HasSuffix(r.URL.Path, "/devicecode"):
+				answer(200, deviceCode)(rw, r)
+			case r.Form.Get("grant_type") == refreshGrant:
+				stepUp(entrasClaims)(rw, r)
+			default:
+				answer(200, userAnswer)(rw, r)
+			}
+		})
+		store := newDrawer()
+		asked := func(u *broker.User) (claims []string, account broker.Account) {
+			t.Helper()
+			before := len(authority.requests())
+			account, err := u.Login(t.Context(), broker.LoginOptions{Scope: alerts}, func(broker.Prompt) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range authority.requests()[before:] {
+				claims = append(claims, r.Form.Get("claims"))
+			}
+			return claims, account
+		}
+		u := w.user(t, store)
+		_, account := asked(u)
+		_, err := u.Token(t.Context(), entra.Request{Account: account.ID, Scope: alerts})
+		wantLogin(t, err, "(MFA)")
+		if claims, _ := asked(w.user(t, store)); fmt.Sprint(claims) != fmt.Sprint([]string{entrasClaims, entrasClaims}) {
+			t.Errorf("another process asked for %q, want the claims of the challenge for the code and for the token", claims)
+		}
+		if claims, _ := asked(u); fmt.Sprint(claims) != fmt.Sprint([]string{"", ""}) {
+			t.Errorf("asked for %q again, after they were met", claims)
+		}
+	})
+}
+
 // By browser the challenge is in the page's address, and where the code is
 // redeemed.
 func TestBrowserMeetsTheChallenge(t *testing.T) {

@@ -21,8 +21,8 @@ const pollInterval = 5
 // byDeviceCode is RFC 8628.
 func (u *User) byDeviceCode(ctx context.Context, l *login) (public.AuthResult, error) {
 	var options []public.AcquireByDeviceCodeOption
-	if l.claims != nil {
-		options = append(options, public.WithClaims(*l.claims))
+	if l.claims != "" {
+		options = append(options, public.WithClaims(l.claims))
 	}
 	code, err := l.library.AcquireTokenByDeviceCode(l.in(ctx), l.scope.Names(), options...)
 	if err != nil {

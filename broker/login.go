@@ -44,9 +44,13 @@ type Prompt struct {
 	Answer func(pasted string) error
 }
 
+// errSignedOut is why a sign-in was given up: somebody would rather have nobody
+// signed in.
+var errSignedOut = errors.New("signed out")
+
 // Login signs a user in, in the place of who is signed in. It calls show once,
 // and returns when they have done what that says, or have not in time. One
-// sign-in is under way at a time. Where a claims challenge has kept the sign-in
+// sign-in is under way at a time, and a [User.Logout] ends it. Where a claims challenge has kept the sign-in
 // of before from a token, this one meets it: Entra asks the user for what it
 // takes.
 func (u *User) Login(ctx context.Context, opts LoginOptions, show func(Prompt)) (Account, error) {
@@ -57,9 +61,25 @@ func (u *User) Login(ctx context.Context, opts LoginOptions, show func(Prompt)) 
 	case u.login <- struct{}{}:
 		defer func() { <-u.login }()
 	default:
-		return Account{}, entra.Errorf(entra.Unavailable, opUser, "identity %q: a sign-in is under way already: finish it, or end the command that waits for it", u.cfg.Name)
+		return Account{}, entra.Errorf(entra.Unavailable, opUser, "identity %q: a sign-in is under way already: finish it, end the command that waits for it, or run: tokenbroker logout %s", u.cfg.Name, u.cfg.Name)
 	}
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	u.giveUp.Store(&giveUp)
+	defer u.giveUp.Store(nil)
+	account, err := u.signIn(ctx, opts, show)
+	if err != nil && errors.Is(context.Cause(ctx), errSignedOut) {
+		return Account{}, u.required("somebody has signed out meanwhile")
+	}
+	return account, err
+}
+
+func (u *User) signIn(ctx context.Context, opts LoginOptions, show func(Prompt)) (Account, error) {
 	d, err := u.exchange(ctx, entra.Request{Scope: opts.Scope})
+	if err != nil {
+		return Account{}, err
+	}
+	before, err := u.before(ctx)
 	if err != nil {
 		return Account{}, err
 	}
@@ -74,11 +94,10 @@ func (u *User) Login(ctx context.Context, opts LoginOptions, show func(Prompt)) 
 	}
 	waiting, cancel := context.WithTimeout(ctx, loginPatience)
 	defer cancel()
-	claims := u.wanted.Swap(nil)
-	result, err := flow(waiting, &login{d, client, opts, show, claims})
+	result, err := flow(waiting, &login{d, client, opts, show, before.claims})
 	if err != nil {
-		if waiting.Err() != nil { // nobody came; what Entra refuses, claims among it, is not asked for twice
-			u.wanted.CompareAndSwap(nil, claims)
+		if waiting.Err() == nil { // else nobody came; what Entra refuses, claims among it, is not asked for twice
+			u.want(ctx, before, "")
 		}
 		return Account{}, err
 	}
@@ -95,13 +114,23 @@ func (u *User) Login(ctx context.Context, opts LoginOptions, show func(Prompt)) 
 	return in.Account, nil
 }
 
+// before is the sign-in that another takes the place of. A store that fails is
+// told of before anybody is asked to sign in.
+func (u *User) before(ctx context.Context) (*signIn, error) {
+	in, err := u.load(ctx)
+	if e := entra.AsError(err); e != nil && e.Code == LoginRequired {
+		return new(signIn), nil
+	}
+	return in, err
+}
+
 // login is a sign-in under way.
 type login struct {
 	*delegated
 	library public.Client // of MSAL
 	opts    LoginOptions
 	show    func(Prompt)
-	claims  *string // of a challenge (OpenID Connect Core §5.5); nil: none
+	claims  string // of a challenge (OpenID Connect Core §5.5); empty: none
 }
 
 // ended is why a sign-in has failed: above all, that nobody has come until

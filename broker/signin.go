@@ -15,6 +15,9 @@ type SignIns interface {
 	Load(ctx context.Context, name string) (entra.Secret, error) // zero: there is none
 	Save(ctx context.Context, name string, signIn entra.Secret) error
 	Delete(ctx context.Context, name string) error
+	// Update saves what edit makes of a sign-in while nobody else changes it, be
+	// it another process.
+	Update(ctx context.Context, name string, edit func(held entra.Secret) entra.Secret) error
 }
 
 // Account is a user who has signed in.
@@ -28,18 +31,20 @@ type Account struct {
 // signIn is one signing in of a user: what a store keeps.
 type signIn struct {
 	Account
-	cache msalCache
+	cache  msalCache
+	claims string // of a challenge that it could not meet, for the next one; empty: none
 }
 
 // kept is a signIn as it is stored.
 type keptSignIn struct {
 	Account Account         `json:"account"`
 	MSAL    json.RawMessage `json:"msal"`
+	Claims  string          `json:"claims,omitempty"`
 }
 
 // pack makes of a sign-in what is stored.
 func (s *signIn) pack() (entra.Secret, error) {
-	content, err := json.Marshal(keptSignIn{s.Account, json.RawMessage(s.cache.content.Reveal())})
+	content, err := json.Marshal(keptSignIn{s.Account, json.RawMessage(s.cache.content.Reveal()), s.claims})
 	return entra.NewSecret(string(content)), err
 }
 
@@ -49,7 +54,7 @@ func unpack(stored entra.Secret) (*signIn, bool) {
 	if err := json.Unmarshal([]byte(stored.Reveal()), &kept); err != nil || kept.Account.ID == "" {
 		return nil, false
 	}
-	return &signIn{kept.Account, msalCache{entra.NewSecret(string(kept.MSAL))}}, true
+	return &signIn{kept.Account, msalCache{entra.NewSecret(string(kept.MSAL))}, kept.Claims}, true
 }
 
 // msalCache carries what MSAL remembers of one user from one of its clients to

@@ -42,10 +42,10 @@ type UserConfig struct {
 type User struct {
 	cfg      UserConfig
 	redirect redirect
-	login    chan struct{}          // the sign-in under way has put something there
-	turn     chan struct{}          // and who reads the store or writes to it
-	account  atomic.Pointer[seen]   // of the sign-in in the store; nil: nobody has looked, or there is none
-	wanted   atomic.Pointer[string] // the claims that the sign-in could not meet, for the next one; nil: none
+	login    chan struct{}                           // the sign-in under way has put something there
+	giveUp   atomic.Pointer[context.CancelCauseFunc] // that sign-in; nil: none is under way
+	turn     chan struct{}                           // who reads the store or writes to it has put something there
+	account  atomic.Pointer[seen]                    // of the sign-in in the store; nil: nobody has looked, or there is none
 }
 
 // seen is who was signed in when somebody last looked.
@@ -141,23 +141,35 @@ func (u *User) Token(ctx context.Context, req entra.Request) (entra.Token, error
 	}
 	result, err := client.AcquireTokenSilent(d.in(ctx), req.Scope.Names(), options...)
 	if err != nil {
-		return entra.Token{}, u.challenged(d.explain(ctx, err), &req)
+		return entra.Token{}, u.challenged(ctx, d.explain(ctx, err), in, &req)
 	}
 	if result.Account.HomeAccountID != in.ID {
 		return entra.Token{}, d.errorf(entra.Unavailable, "{authority} answered with the token of another user: it is not used")
 	}
-	u.renew(ctx, &signIn{in.Account, renewed})
+	if err := u.amend(ctx, in, func(now *signIn) { now.cache = renewed }); err != nil {
+		u.cfg.Logger.Warn("refresh token not kept, the one of before stays in use", "identity", u.cfg.Name, "err", err)
+	}
 	return d.token(&result, time.Time{})
 }
 
 // challenged notes what the next sign-in has to be asked for: what Entra wants,
 // or what the API that the token is for wanted of Entra.
-func (u *User) challenged(e *entra.Error, req *entra.Request) *entra.Error {
+func (u *User) challenged(ctx context.Context, e *entra.Error, in *signIn, req *entra.Request) *entra.Error {
 	if claims := cmp.Or(e.Claims, req.Claims); e.Kind == entra.Challenged && claims != "" {
 		e.Claims = claims
-		u.wanted.Store(&claims)
+		u.want(ctx, in, claims)
 	}
 	return e
+}
+
+// want notes what the next sign-in has to be asked for; empty: nothing.
+func (u *User) want(ctx context.Context, in *signIn, claims string) {
+	if in.claims == claims {
+		return
+	}
+	if err := u.amend(ctx, in, func(now *signIn) { now.claims = claims }); err != nil {
+		u.cfg.Logger.Warn("claims challenge not kept for the next sign-in", "identity", u.cfg.Name, "err", err)
+	}
 }
 
 // exchange begins one for the user.
@@ -168,15 +180,17 @@ func (u *User) exchange(ctx context.Context, req entra.Request) (*delegated, err
 
 func (u *User) command() string { return "run: tokenbroker login " + u.cfg.Name }
 
-// Logout forgets who is signed in. What Entra gave them goes on until it
-// expires: it has no way to take a refresh token back.
+// Logout forgets who is signed in, and ends a sign-in under way. What Entra gave
+// them goes on until it expires: it has no way to take a refresh token back.
 func (u *User) Logout(ctx context.Context) error {
 	return u.inTurn(ctx, func() error {
 		if err := u.cfg.Store.Delete(ctx, u.cfg.StoreName); err != nil {
 			return err
 		}
 		u.account.Store(nil)
-		u.wanted.Store(nil)
+		if end := u.giveUp.Load(); end != nil {
+			(*end)(errSignedOut)
+		}
 		return nil
 	})
 }
@@ -192,23 +206,44 @@ func (u *User) load(ctx context.Context) (in *signIn, err error) {
 
 // keep writes a sign-in to the store, in the place of any other.
 func (u *User) keep(ctx context.Context, in *signIn) error {
-	return u.inTurn(ctx, func() error { return u.write(ctx, in) })
-}
-
-// renew writes the refresh token of a sign-in to the store, unless that sign-in
-// is over: somebody has signed out, or in, while it was exchanged. Where that
-// fails the one of before goes on, as it does for as long as it would have.
-func (u *User) renew(ctx context.Context, in *signIn) {
-	err := u.inTurn(ctx, func() error {
-		now, err := u.read(ctx)
-		if err != nil || now.ID != in.ID || !now.SignedIn.Equal(in.SignedIn) {
+	packed, err := u.pack(in)
+	if err != nil {
+		return err
+	}
+	return u.inTurn(ctx, func() error {
+		if err := u.cfg.Store.Save(ctx, u.cfg.StoreName, packed); err != nil {
 			return err
 		}
-		return u.write(ctx, in)
+		u.see(in.Account)
+		return nil
 	})
-	if e := entra.AsError(err); e != nil && e.Kind != entra.Canceled && e.Code != LoginRequired {
-		u.cfg.Logger.Warn("refresh token not kept, the one of before stays in use", "identity", u.cfg.Name, "err", e)
+}
+
+// amend changes a sign-in in the store, unless it is over: somebody has signed
+// out, or in, meanwhile, here or in another process. It returns why it has
+// failed, but for a caller who left: what was there before goes on.
+func (u *User) amend(ctx context.Context, in *signIn, change func(now *signIn)) error {
+	var fault error
+	edit := func(stored entra.Secret) entra.Secret {
+		now, err := u.open(stored)
+		if err != nil || now.ID != in.ID || !now.SignedIn.Equal(in.SignedIn) {
+			return stored
+		}
+		change(now)
+		var changed entra.Secret
+		if changed, fault = u.pack(now); fault != nil {
+			return stored
+		}
+		return changed
 	}
+	err := u.inTurn(ctx, func() error { return u.cfg.Store.Update(ctx, u.cfg.StoreName, edit) })
+	if err == nil {
+		err = fault
+	}
+	if entra.KindOf(err) == entra.Canceled {
+		return nil
+	}
+	return err
 }
 
 // inTurn does something with the store while nobody else does, so that what is
@@ -217,10 +252,12 @@ func (u *User) inTurn(ctx context.Context, do func() error) error {
 	select {
 	case u.turn <- struct{}{}:
 		defer func() { <-u.turn }()
-		return do()
+		if ctx.Err() == nil {
+			return do()
+		}
 	case <-ctx.Done():
-		return entra.AsError(ctx.Err())
 	}
+	return entra.AsError(ctx.Err())
 }
 
 func (u *User) read(ctx context.Context) (*signIn, error) {
@@ -228,6 +265,11 @@ func (u *User) read(ctx context.Context) (*signIn, error) {
 	if err != nil {
 		return nil, err
 	}
+	return u.open(stored)
+}
+
+// open takes out of its wrapping what was in the store, and notes whose it is.
+func (u *User) open(stored entra.Secret) (*signIn, error) {
 	in, ok := unpack(stored)
 	if !ok {
 		u.account.Store(nil)
@@ -240,16 +282,12 @@ func (u *User) read(ctx context.Context) (*signIn, error) {
 	return in, nil
 }
 
-func (u *User) write(ctx context.Context, in *signIn) error {
+func (u *User) pack(in *signIn) (entra.Secret, error) {
 	packed, err := in.pack()
 	if err != nil {
-		return entra.Errorf(entra.Internal, opUser, "identity %q: its sign-in cannot be packed", u.cfg.Name)
+		return packed, entra.Errorf(entra.Internal, opUser, "identity %q: its sign-in cannot be packed", u.cfg.Name)
 	}
-	if err := u.cfg.Store.Save(ctx, u.cfg.StoreName, packed); err != nil {
-		return err
-	}
-	u.see(in.Account)
-	return nil
+	return packed, nil
 }
 
 // required says that somebody has to sign in, and how.

@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -278,6 +279,56 @@ func TestRenewalUnderWayLeavesTheNextSignInAlone(t *testing.T) {
 				}
 				if got := store.kept(); got != after {
 					t.Error("the sign-in of before was written over it")
+				}
+			})
+		})
+	}
+}
+
+// busyDrawer is a store that another process changes just before it is written to.
+type busyDrawer struct {
+	*drawer
+	first func()
+}
+
+func (b *busyDrawer) Save(ctx context.Context, name string, signIn entra.Secret) error {
+	b.first()
+	return b.drawer.Save(ctx, name, signIn)
+}
+
+func (b *busyDrawer) Update(ctx context.Context, name string, edit func(entra.Secret) entra.Secret) error {
+	b.first()
+	return b.drawer.Update(ctx, name, edit)
+}
+
+func TestRenewalDoesNotUndoWhatAnotherProcessDid(t *testing.T) {
+	for _, next := range []string{bob, alice, ""} {
+		t.Run(next, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				emulated := w.emulate(t)
+				store := &busyDrawer{newDrawer(), func() {}}
+				u, other := w.user(t, store), w.user(t, store.drawer)
+				account := signIn(t, emulated, u, alice)
+				var after entra.Secret
+				store.first = func() {
+					if next == "" {
+						if err := other.Logout(t.Context()); err != nil {
+							t.Error(err)
+						}
+						return
+					}
+					signIn(t, emulated, other, next)
+					after = store.kept()
+				}
+				if _, err := u.Token(t.Context(), entra.Request{Account: account.ID, Scope: alerts}); err != nil {
+					t.Error(err)
+				}
+				if got := store.kept(); got != after {
+					t.Error("the sign-in of before was written over it")
+				}
+				if got, err := u.Account(t.Context()); next != "" && (err != nil || got.Username != next) {
+					t.Errorf("got %v, %v, want %s, who has signed in", got, err, next)
 				}
 			})
 		})

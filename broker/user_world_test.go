@@ -41,13 +41,17 @@ func (d *drawer) Load(_ context.Context, name string) (entra.Secret, error) {
 	return d.held[name], d.faults["Load"]
 }
 
-func (d *drawer) Save(_ context.Context, name string, signIn entra.Secret) error {
+func (d *drawer) Save(ctx context.Context, name string, signIn entra.Secret) error {
+	return d.Update(ctx, name, func(entra.Secret) entra.Secret { return signIn })
+}
+
+func (d *drawer) Update(_ context.Context, name string, edit func(entra.Secret) entra.Secret) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.faults["Save"]; err != nil {
 		return err
 	}
-	d.held[name] = signIn
+	d.held[name] = edit(d.held[name])
 	return nil
 }
 

@@ -40,6 +40,26 @@ func TestLogout(t *testing.T) {
 	})
 }
 
+func TestLogoutEndsTheSignInUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		emulated := w.emulate(t)
+		u := w.user(t, newDrawer())
+		_, err := u.Login(t.Context(), broker.LoginOptions{Scope: alerts}, func(p broker.Prompt) {
+			if err := u.Logout(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if err := emulated.Approve(p.UserCode, alice); err != nil { // too late
+				t.Error(err)
+			}
+		})
+		wantLogin(t, err, "somebody has signed out meanwhile")
+		_, err = u.Account(t.Context())
+		wantLogin(t, err, "nobody is signed in")
+		signIn(t, emulated, u, bob)
+	})
+}
+
 func TestOneSignInAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -103,6 +123,8 @@ func TestStoreThatFails(t *testing.T) {
 
 		store.fail("Load", entra.Errorf(entra.Unavailable, "store", "keychain locked"))
 		_, err = u.Token(t.Context(), req)
+		wantError(t, err, entra.Unavailable, "keychain locked")
+		_, err = u.Login(t.Context(), broker.LoginOptions{Scope: alerts}, func(broker.Prompt) { t.Error("asked to sign in for nothing") })
 		wantError(t, err, entra.Unavailable, "keychain locked")
 		store.fail("Load", nil)
 

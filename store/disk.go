@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // disk is what replace needs of a file system. Tests cut its power.
@@ -21,11 +22,14 @@ type file interface {
 	Sync() error
 }
 
+// freshSuffix is that of a file's next content.
+const freshSuffix = ".new"
+
 // replace gives the file at path another content, so that after a crash at any
 // moment it has the old one or the new one. Once it has returned nil it has the
 // new one. The caller has the lock.
 func replace(d disk, path string, content []byte) error {
-	fresh := path + ".new"
+	fresh := path + freshSuffix
 	if err := d.remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a write that was cut off
 		return err
 	}
@@ -68,7 +72,12 @@ func makeFolder(path string) error {
 type system struct{}
 
 func (system) create(path string) (file, error) {
-	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	handOver(f, lockOf(strings.TrimSuffix(path, freshSuffix)))
+	return f, nil
 }
 
 func (system) rename(from, to string) error { return os.Rename(from, to) }

@@ -3,7 +3,9 @@ package store
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -50,7 +52,12 @@ func lock(ctx context.Context, path string, mode sharing) (release func(), err e
 }
 
 func tryLock(path string, mode sharing) (release func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		if f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err == nil {
+			handOver(f, filepath.Dir(path))
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

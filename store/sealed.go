@@ -79,23 +79,18 @@ func (s *Sealed) Load(ctx context.Context, name string) (entra.Secret, error) {
 
 // Save writes the file anew with the blob under the name.
 func (s *Sealed) Save(ctx context.Context, name string, blob entra.Secret) error {
-	if blob.IsZero() {
-		return s.Delete(ctx, name)
-	}
-	return s.change(ctx, func(held entries) {
-		held[entryOf(name)] = []byte(blob.Reveal()) //nolint:forbidigo // to be sealed
-	})
+	return s.Update(ctx, name, func(entra.Secret) entra.Secret { return blob })
 }
 
 // Delete writes the file anew without the name.
 func (s *Sealed) Delete(ctx context.Context, name string) error {
-	return s.change(ctx, func(held entries) { delete(held, entryOf(name)) })
+	return s.Save(ctx, name, entra.Secret{})
 }
 
-// change reads, edits and writes the file while nobody else does. It writes
+// Update reads, edits and writes the file while nobody else does. It writes
 // also where the edit has changed nothing: the write of before may have failed
 // when all but its last step was done.
-func (s *Sealed) change(ctx context.Context, edit func(entries)) error {
+func (s *Sealed) Update(ctx context.Context, name string, edit func(held entra.Secret) entra.Secret) error {
 	key, err := s.key(ctx)
 	if err != nil {
 		return err
@@ -110,7 +105,12 @@ func (s *Sealed) change(ctx context.Context, edit func(entries)) error {
 		return err
 	}
 	defer held.wipe()
-	edit(held)
+	entry := entryOf(name)
+	if blob := edit(entra.NewSecret(string(held[entry]))); blob.IsZero() {
+		delete(held, entry)
+	} else {
+		held[entry] = []byte(blob.Reveal()) //nolint:forbidigo // to be sealed
+	}
 	return s.write(key, held)
 }
 

@@ -9,7 +9,8 @@
 // older one back, or remove it: no key helps against that.
 //
 // Several processes may use one file at once. What each saves of different
-// names is kept; of one name the last save counts.
+// names is kept; of one name the last save counts, and what is saved only as
+// long as something else is there takes an Update.
 package store
 
 import (
@@ -30,6 +31,9 @@ type Store interface {
 	Save(ctx context.Context, name string, blob entra.Secret) error
 	// Delete forgets the blob; one that is not there is no fault.
 	Delete(ctx context.Context, name string) error
+	// Update saves what edit makes of the blob, zero where there is none, while
+	// nobody else changes it. Edit must not use the Store.
+	Update(ctx context.Context, name string, edit func(held entra.Secret) entra.Secret) error
 }
 
 // Memory is a Store that ends with the process. Its zero value is empty.
@@ -49,20 +53,27 @@ func (m *Memory) Load(_ context.Context, name string) (entra.Secret, error) {
 }
 
 // Save holds the blob under the name.
-func (m *Memory) Save(_ context.Context, name string, blob entra.Secret) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.held == nil {
-		m.held = map[string]entra.Secret{}
-	}
-	m.held[name] = blob
-	return nil
+func (m *Memory) Save(ctx context.Context, name string, blob entra.Secret) error {
+	return m.Update(ctx, name, func(entra.Secret) entra.Secret { return blob })
 }
 
 // Delete forgets what is held under the name.
-func (m *Memory) Delete(_ context.Context, name string) error {
+func (m *Memory) Delete(ctx context.Context, name string) error {
+	return m.Save(ctx, name, entra.Secret{})
+}
+
+// Update holds what edit makes of what is held under the name.
+func (m *Memory) Update(_ context.Context, name string, edit func(held entra.Secret) entra.Secret) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.held, name)
+	blob := edit(m.held[name])
+	switch {
+	case blob.IsZero():
+		delete(m.held, name)
+	case m.held == nil:
+		m.held = map[string]entra.Secret{name: blob}
+	default:
+		m.held[name] = blob
+	}
 	return nil
 }

@@ -154,6 +154,37 @@ func TestConcurrentWritersKeepEachOthersNames(t *testing.T) {
 	}
 }
 
+func TestUpdatesOfOneNameAreAllKept(t *testing.T) {
+	const writers, updates = 6, 5
+	first, path := newFile(t)
+	second, memory := reopen(t, path), NewMemory()
+	for kind, handles := range map[string][2]Store{"file": {first, second}, "memory": {memory, memory}} {
+		t.Run(kind, func(t *testing.T) {
+			var all sync.WaitGroup
+			for w := range writers {
+				all.Go(func() {
+					for range updates {
+						err := handles[w%2].Update(t.Context(), "user", func(held entra.Secret) entra.Secret {
+							return entra.NewSecret(held.Reveal() + "+")
+						})
+						if err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			all.Wait()
+			if got := load(t, handles[0], "user"); got != strings.Repeat("+", writers*updates) {
+				t.Errorf("%d of %d updates are there", len(got), writers*updates)
+			}
+			err := handles[1].Update(t.Context(), "user", func(entra.Secret) entra.Secret { return entra.Secret{} })
+			if got := load(t, handles[0], "user"); err != nil || got != "" {
+				t.Errorf("got %q, %v, want nothing left", got, err)
+			}
+		})
+	}
+}
+
 // draw picks one of two handles.
 func draw(rt *rapid.T, handles [2]Store) Store {
 	return handles[rapid.IntRange(0, 1).Draw(rt, "handle")]

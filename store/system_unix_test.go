@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"tokenbroker/entra"
@@ -62,4 +63,31 @@ func TestLinkIsRefused(t *testing.T) {
 		refused(t, err, entra.Misconfigured, path, "nor may it be a link")
 	}
 	same(t, path+"-target", []byte("target"))
+}
+
+// Root, beside a broker that is another user: its files stay the broker's.
+func TestRootLeavesTheFilesToTheirOwner(t *testing.T) {
+	owner := os.Geteuid()
+	folder := t.TempDir()
+	if owner == 0 {
+		owner = 65534
+		if err := os.Chown(folder, owner, owner); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(folder, "sign-ins")
+	s, err := OpenFile(t.Context(), path, writeKey(t, goodKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	save(t, s, "user", canary)
+	for _, at := range []string{path, lockOf(path)} {
+		info, err := os.Stat(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := int(info.Sys().(*syscall.Stat_t).Uid); got != owner {
+			t.Errorf("%s is of user %d, want %d", at, got, owner)
+		}
+	}
 }

@@ -15,7 +15,24 @@ import (
 // mounts are the paths of a callers' listener.
 func (a *app) mounts(srv *server.Server) []server.Mount {
 	healthz := server.Mount{Name: "healthz", Path: "/healthz", Methods: []string{http.MethodGet}, Handler: srv.Healthz(), WriteError: server.WriteProblem, Open: true}
-	return slices.Concat(a.nativeMounts(srv), a.identityMounts(), a.metadataMounts(), a.sidecarMounts(), a.oauthMounts(), []server.Mount{healthz})
+	mounts := slices.Concat(a.nativeMounts(srv), a.identityMounts(), a.metadataMounts(), a.sidecarMounts(), a.oauthMounts(), []server.Mount{healthz})
+	return append(mounts, a.openAPIMount(mounts))
+}
+
+// openAPIMount is the description of what else is served. Protocols that are off
+// are left out: their mounts only say so.
+func (a *app) openAPIMount(mounts []server.Mount) server.Mount {
+	on := a.cfg.Protocols
+	off := map[string]bool{"app-service": !on.AppService, "cloud-shell": !on.CloudShell, "imds": !on.IMDS, "sidecar": !on.EntraSidecar.On, "oauth": !on.OAuth}
+	own := server.Mount{Name: "openapi", Path: "/openapi.json", Methods: []string{http.MethodGet}, Keys: guard.HeaderKeys, WriteError: server.WriteProblem}
+	served := []protocol.Served{{Path: own.Path, Methods: own.Methods}}
+	for _, m := range mounts {
+		if !off[m.Name] {
+			served = append(served, protocol.Served{Path: m.Path, Methods: m.Methods})
+		}
+	}
+	own.Handler = protocol.NewOpenAPI(versionText(), served)
+	return own
 }
 
 // tokens is where the protocols have their tokens from.

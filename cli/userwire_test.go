@@ -138,3 +138,21 @@ identities:
 		}
 	})
 }
+
+// Whoever has /Validate tell who calls trusts the answer. A token for an API says
+// nothing to that: every other app that may call the API has one.
+func TestTokenForAnAPIIsNoProofOfWhoCalls(t *testing.T) {
+	w := newWorld(t)
+	b := w.start(peoplesApp + "protocols: {entra_sidecar: {overrides: true}}\n")
+	users := w.assertion(t, entraemu.DefaultUser, "", brokerScope, 0).Reveal()
+	apis := text(t, b.call(http.MethodGet, "/token?route=defender", "", "Accept", "text/plain"))
+	for _, target := range []string{"/Validate", "/AuthorizationHeader/theirs", "/AuthorizationHeader/defender?optionsOverride.RequestAppToken=true"} {
+		if resp := b.call(http.MethodGet, target, "", "Authorization", "Bearer "+users); resp.StatusCode != http.StatusOK {
+			t.Errorf("%s with a token for us: %s %s", target, resp.Status, text(t, resp))
+		}
+		resp := b.call(http.MethodGet, target, "", "Authorization", "Bearer "+apis)
+		if body := text(t, resp); resp.StatusCode != http.StatusUnauthorized || !strings.Contains(body, "no application of ours") {
+			t.Errorf("%s with a token for an API: %s %.300s", target, resp.Status, body)
+		}
+	}
+}

@@ -19,7 +19,7 @@ import (
 type verifying struct {
 	*verify.Verifier
 	cfg   verify.Config
-	apps  map[string]string // the client ids of our own applications, by the audiences that they go by beside
+	apps  map[string]string // the client ids of our own applications, by the audiences that they go by
 	roots *roots
 	keys  *http.Transport
 }
@@ -36,6 +36,7 @@ func (a *app) verifier(before *app) *verifying {
 		cfg.Tenants = append(cfg.Tenants, identity.Tenants...)
 		if identity.Credential.Kind == config.OnBehalfOf {
 			cfg.Audiences = append(append(cfg.Audiences, identity.ClientID), identity.Credential.Audiences...)
+			apps[identity.ClientID] = identity.ClientID
 			for _, audience := range identity.Credential.Audiences {
 				apps[audience] = identity.ClientID
 			}
@@ -78,4 +79,17 @@ func (v *verifying) check(ctx context.Context, assertion entra.Secret) (entra.Cl
 func (v *verifying) inspect(ctx context.Context, shown entra.Secret) (entra.JWT, error) {
 	got, err := v.Verify(ctx, shown)
 	return got.JWT, err
+}
+
+// user is for those who take a token as proof of who calls: it has to be for an
+// application of ours. One for a route's resource was given to be sent there, and
+// every application that may call the resource has such tokens.
+func (v *verifying) user(ctx context.Context, shown entra.Secret) (entra.JWT, error) {
+	got, err := v.Verify(ctx, shown)
+	if _, ours := v.apps[got.For]; err != nil || ours {
+		return got.JWT, err
+	}
+	refusal := entra.Errorf(entra.Unadmitted, "cli.user", "token: for %s, which is the resource of a route and no application of ours; get one for the client_id of an identity of kind on-behalf-of", entra.Quote(got.For))
+	refusal.Code = string(verify.Audience)
+	return entra.JWT{}, refusal
 }

@@ -13,6 +13,7 @@ type Trail struct {
 	Scope     Scope
 	Route     string
 	Endpoint  string // of the catalogue
+	Call      string // method and path of the call that the request stands for; empty: its own
 	Decision  string // of policy: allow or deny; empty: it was not asked
 	Rule      string // the rule of policy that decided
 	Cache     string // hit, stale, shared or miss

@@ -87,19 +87,6 @@ func appendV1(b []byte, ask *oauthAsk, tok *entra.Token, now time.Time) []byte {
 		tok.AppendAccess(nil), left(tok, now), tok.ExpiresOn.Unix(), notBefore(tok, now).Unix(), ask.resource)
 }
 
-// left is how long the token is good, in whole seconds.
-func left(tok *entra.Token, now time.Time) int64 {
-	return int64(max(tok.ExpiresOn.Sub(now), 0) / time.Second)
-}
-
-// notBefore is when the token began to be good; of one that does not say, now.
-func notBefore(tok *entra.Token, now time.Time) time.Time {
-	if jwt, err := tok.JWT(); err == nil && jwt.Claims.NotBefore != 0 {
-		return jwt.Claims.NotBefore.Time()
-	}
-	return now
-}
-
 // explain puts the failure of a request into OAuth's words, where it knows more
 // of what was asked than the kind of the failure says. The identity is the one
 // that was chosen; empty: none was.
@@ -138,30 +125,4 @@ func (a *oauthAsk) otherGrant() string {
 		return "acts on behalf of users alone; send grant_type=" + grantForUser + " with the user's token as assertion"
 	}
 	return "does not act on behalf of users; send the client_id of an application that does, or grant_type=client_credentials without an assertion"
-}
-
-// isNeeded reports whether a call of a route can need a token of the scope,
-// under whatever name of its resource application.
-func isNeeded(table *route.Table, scope entra.Scope) bool {
-	return slices.ContainsFunc(table.Identities(), func(i *route.Identity) bool { return len(table.UsersOf(scope, i.ID)) > 0 })
-}
-
-// neededBy lists what the routes need, in the words in which it was asked for.
-func neededBy(table *route.Table, wrong string) string {
-	var all []string
-	for _, r := range table.Routes() {
-		for _, scope := range r.Scopes() {
-			name := string(scope)
-			if wrong == wrongResource {
-				name = scope.Audience()
-			}
-			if !slices.Contains(all, name) {
-				all = append(all, name)
-			}
-		}
-	}
-	if len(all) == 0 {
-		return "none, since no route is open to this caller"
-	}
-	return strings.Join(all, ", ")
 }

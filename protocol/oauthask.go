@@ -14,11 +14,9 @@ import (
 const (
 	grantForUser = "urn:ietf:params:oauth:grant-type:jwt-bearer" // RFC 7523 §2.1
 
-	invalidRequest   = "invalid_request"
 	unsupportedGrant = "unsupported_grant_type"
 	wrongClient      = "unauthorized_client"
 	wrongScope       = "invalid_scope"
-	wrongResource    = "invalid_resource" // Entra's, of v1
 )
 
 // oauthAsk is what a request to the token endpoint asks for.

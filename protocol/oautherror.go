@@ -93,10 +93,3 @@ func describe(text string) string {
 func oauthRefusal(code, format string, args ...any) *entra.Error {
 	return coded(code, entra.Errorf(entra.Invalid, opOAuth, format, args...))
 }
-
-// coded is the failure with that error.
-func coded(code string, err *entra.Error) *entra.Error {
-	same := *err
-	same.Code = code
-	return &same
-}

@@ -3,11 +3,27 @@ package protocol
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 
 	"tokenbroker/entra"
 	"tokenbroker/guard"
+	"tokenbroker/route"
 )
+
+// Codes of refusals that several protocols have.
+const (
+	invalidRequest = "invalid_request"  // RFC 6749 §5.2
+	wrongResource  = "invalid_resource" // Entra's, where a resource is asked for
+)
+
+// coded is the failure with that code.
+func coded(code string, err *entra.Error) *entra.Error {
+	same := *err
+	same.Code = code
+	return &same
+}
 
 // refuse notes a failure in the request's trail and returns what may be said of
 // it to the caller: caller keys are kept out. It is nil where the caller left,
@@ -53,4 +69,30 @@ func writeRefusal(w http.ResponseWriter, mediaType string, status int, body any)
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false) // it is read in terminals: "/proxy/<route>/"
 	_ = encoder.Encode(body)     // fails only when the caller left
+}
+
+// isNeeded reports whether a call of a route can need a token of the scope,
+// under whatever name of its resource application.
+func isNeeded(table *route.Table, scope entra.Scope) bool {
+	return slices.ContainsFunc(table.Identities(), func(i *route.Identity) bool { return len(table.UsersOf(scope, i.ID)) > 0 })
+}
+
+// neededBy lists what the routes need, in the words in which it was asked for.
+func neededBy(table *route.Table, wrong string) string {
+	var all []string
+	for _, r := range table.Routes() {
+		for _, scope := range r.Scopes() {
+			name := string(scope)
+			if wrong == wrongResource {
+				name = scope.Audience()
+			}
+			if !slices.Contains(all, name) {
+				all = append(all, name)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return "none, since no route is open to this caller"
+	}
+	return strings.Join(all, ", ")
 }

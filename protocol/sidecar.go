@@ -30,7 +30,8 @@ type Sidecar struct {
 	// Overrides lets a request change what it gets of a service; policy decides
 	// about the result. False: it may say no more than what it would get anyway.
 	Overrides bool
-	// Verify returns what a user's token says if it is right. Errors of kind
+	// Verify returns what a user's token says if it is right, and for an
+	// application of ours. Errors of kind
 	// [entra.Invalid] and [entra.Unadmitted] are verdicts; any other says that
 	// there is none.
 	Verify func(context.Context, entra.Secret) (entra.JWT, error)
@@ -146,9 +147,11 @@ func (s Sidecar) read(r *http.Request, who authentication) (sidecarCall, error) 
 	return c, s.chooseActor(&c)
 }
 
-// find finds the service that the last segment of the path names.
+// find finds the service that the path names behind its first segment. More
+// segments than one name none: routers take them for one.
 func (s Sidecar) find(c *sidecarCall, path string) (err error) {
-	if c.name, err = url.PathUnescape(path[strings.LastIndexByte(path, '/')+1:]); err != nil {
+	_, escaped, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if c.name, err = url.PathUnescape(escaped); err != nil {
 		return entra.Errorf(entra.Invalid, opSidecar, "service: it has a %% that begins no escape, write %%25")
 	}
 	name := c.name

@@ -62,6 +62,9 @@ func (s Sidecar) checkCall(r *http.Request, c *sidecarCall) error {
 	switch {
 	case c.said.fresh:
 		return entra.Errorf(entra.Invalid, opSidecar, "parameter optionsOverride.AcquireTokenOptions.ForceRefresh: not taken here; a token that the API refuses is replaced, and the call made again")
+	case !reads && r.Method != http.MethodPost:
+		// A link in a mail, a preview and a prefetch are a GET (RFC 9110 §9.2.1).
+		return entra.Errorf(entra.Invalid, opSidecar, "optionsOverride.HttpMethod=%s: send the request by POST, since its call may change something", entra.Quote(c.said.method))
 	case reads && r.ContentLength != 0:
 		return entra.Errorf(entra.Invalid, opSidecar, "body: a call by %s has none; say optionsOverride.HttpMethod=POST, or what it is", c.said.method)
 	case c.said.scope != "" && !c.needs(c.said.scope, c.route):
@@ -90,7 +93,8 @@ func (c *sidecarCall) request(r *http.Request) *http.Request {
 		path += "/"
 	}
 	path += c.said.path
-	call := r.WithContext(r.Context()) // a copy, and the trail is that of the request
+	entra.TrailOf(r.Context()).Call = c.said.method + " " + path // the request's own path does not say it
+	call := r.WithContext(r.Context())                           // a copy, and the trail is that of the request
 	call.Method = c.said.method
 	call.URL = &url.URL{RawPath: path, RawQuery: c.said.query}
 	call.URL.Path, _ = url.PathUnescape(path) // see aim

@@ -73,6 +73,9 @@ func TestSidecarCalls(t *testing.T) {
 			if line := got.Method + " " + got.URI; line != tt.want {
 				t.Errorf("got %s, want %s", line, tt.want)
 			}
+			if want, _, _ := strings.Cut(tt.want, "?"); s.trail.Call != want {
+				t.Errorf("noted %q, want %q", s.trail.Call, want)
+			}
 			if "http://"+got.Host != s.URL {
 				t.Errorf("got host %s, by which the proxy makes links; want %s", got.Host, s.URL)
 			}
@@ -130,6 +133,8 @@ func TestSidecarRefusesToCall(t *testing.T) {
 		"DownstreamApiUnauthenticated/people":                                                          "call the path without Unauthenticated",
 		"DownstreamApiUnauthenticated/two?optionsOverride.AcquireTokenOptions.Tenant=customer.example": "is not the tenant of service",
 		"DownstreamApiUnauthenticated/none":                                                            "no such service",
+		"DownstreamApiUnauthenticated/one?optionsOverride.HttpMethod=Delete":                           "send the request by POST",
+		"DownstreamApiUnauthenticated/one?optionsOverride.HttpMethod=POST":                             "send the request by POST",
 	} {
 		var who []string
 		if strings.HasPrefix(target, "DownstreamApi/") {

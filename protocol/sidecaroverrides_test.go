@@ -97,6 +97,8 @@ func TestSidecarRefusedRequests(t *testing.T) {
 		"/AuthorizationHeaderUnauthenticated/":                                                    `service \"\": no such service`,
 		"/AuthorizationHeaderUnauthenticated/ONE":                                                 `service \"ONE\": no such service`,
 		"/AuthorizationHeaderUnauthenticated/%2e%2e%2fone":                                        "no such service",
+		"/AuthorizationHeaderUnauthenticated/two/one":                                             `service \"two/one\": no such service`,
+		"/DownstreamApiUnauthenticated/two/one":                                                   `service \"two/one\": no such service`,
 		"/DownstreamApiUnauthenticated/one?optionsOverride.Scopes=" + string(own):                 "its calls have no other",
 		"/DownstreamApiUnauthenticated/one?optionsOverride.AcquireTokenOptions.ForceRefresh=true": "ForceRefresh: not taken here",
 		"/Validate?token=canary":                                                                  "nothing is read from them",

@@ -10,6 +10,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"time"
 
 	"tokenbroker/entra"
 	"tokenbroker/route"
@@ -43,4 +44,17 @@ func writeAnswer(w http.ResponseWriter, mediaType string, body []byte) {
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	h["Cache-Control"] = []string{"no-store"} // RFC 6749 §5.1
 	_, _ = w.Write(body)                      // fails only when the caller left
+}
+
+// left is how long the token is good, in whole seconds.
+func left(tok *entra.Token, now time.Time) int64 {
+	return int64(max(tok.ExpiresOn.Sub(now), 0) / time.Second)
+}
+
+// notBefore is when the token began to be good; of one that does not say, now.
+func notBefore(tok *entra.Token, now time.Time) time.Time {
+	if jwt, err := tok.JWT(); err == nil && jwt.Claims.NotBefore != 0 {
+		return jwt.Claims.NotBefore.Time()
+	}
+	return now
 }

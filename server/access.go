@@ -67,15 +67,14 @@ func (v *visit) writeDown(status int, took time.Duration) {
 // is kept out.
 func (v *visit) appendRequest(attrs []slog.Attr, status int, took time.Duration) []slog.Attr {
 	return v.appendTrail(append(attrs,
-		slog.String("request_id", v.trail.RequestID), slog.String("mount", v.Name), slog.String("method", cut(v.guard.Redact(v.r.Method))), slog.String("path", v.path()),
+		slog.String("request_id", v.trail.RequestID), slog.String("mount", v.Name), slog.String("method", cut(v.guard.Redact(v.r.Method))), slog.String("path", v.written(v.r.URL.EscapedPath())),
 		slog.Int("status", status), slog.Int64("bytes", v.w.Size), slog.Float64("duration_ms", float64(took.Microseconds())/1000),
 	))
 }
 
-// path is the path for log and record. One that holds a caller key is kept out
+// written is a path for log and record. One that holds a caller key is kept out
 // of them, whatever check refused the request.
-func (v *visit) path() string {
-	path := v.r.URL.EscapedPath()
+func (v *visit) written(path string) string {
 	if v.guard.HoldsKey(path) {
 		return "(not written down)"
 	}
@@ -105,6 +104,7 @@ func (v *visit) appendTrail(attrs []slog.Attr) []slog.Attr {
 	text("tenant", string(t.Tenant))
 	text("scope", string(t.Scope))
 	text("route", t.Route)
+	text("call", v.written(t.Call))
 	text("endpoint", t.Endpoint)
 	text("rule", t.Rule)
 	text("cache", t.Cache)

@@ -105,6 +105,7 @@ func TestAccessLine(t *testing.T) {
 			w.WriteHeader(http.StatusTeapot)
 			_, _ = io.WriteString(w, "twelve bytes")
 		}),
+		at("/stands-for", func(_ http.ResponseWriter, r *http.Request) { entra.TrailOf(r.Context()).Call = r.Header.Get("X-Call") }),
 		at("/fails", fail(&entra.Error{
 			Kind: entra.Misconfigured, Op: "broker.fill", Code: "invalid_client", AADSTS: 7000215,
 			CorrelationID: "c-1", Err: errors.New("identity \"default\": Entra refuses its secret"),
@@ -130,6 +131,12 @@ func TestAccessLine(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, line("POST", "/proxy/defender/a%20b?$filter="+secret)); diff != "" {
 		t.Errorf("a proxied call (-want +got):\n%s", diff)
+	}
+
+	for call, want := range map[string]any{"DELETE /proxy/defender/api/indicators/5": "DELETE /proxy/defender/api/indicators/5", "GET /proxy/defender/" + key: "(not written down)"} {
+		if got := line("GET", "/stands-for", "X-Call: "+call)["call"]; got != want {
+			t.Errorf("the call %q is written as %v", call, got)
+		}
 	}
 
 	got := line("GET", "/fails?x="+secret)

@@ -119,6 +119,9 @@ func TestAuditDocumentationIsTrue(t *testing.T) {
 		audited("/misconfigured", notes(func(trail *entra.Trail) {
 			trail.Decision, trail.Rule, trail.Cache = "allow", "routes.defender", "miss"
 		}, fail(&entra.Error{Kind: entra.Misconfigured, Op: "broker.fill", AADSTS: 7000215, CorrelationID: "c-1"}))),
+		audited("/stands-for", notes(func(trail *entra.Trail) {
+			trail.Decision, trail.Rule, trail.Call = "allow", "routes.defender", "GET /proxy/defender/api/incidents"
+		}, echo)),
 		audited("/malformed", fail(&entra.Error{Kind: entra.Invalid})),
 		audited("/panics", func(http.ResponseWriter, *http.Request) { panic("x") }),
 	))
@@ -133,6 +136,7 @@ func TestAuditDocumentationIsTrue(t *testing.T) {
 		{"Refused by policy", "/refused", mine, true},
 		{"Refused at admission", "/token", "Host: evil.example", true},
 		{"Refused by Entra", "/misconfigured", mine, false},
+		{"Stands for a call", "/stands-for", mine, false},
 		{"Malformed", "/malformed", mine, false},
 		{"Panic", "/panics", mine, false},
 	} {

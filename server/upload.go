@@ -17,8 +17,9 @@ type upload struct {
 	io.ReadCloser
 	conn *http.ResponseController
 
-	mu    sync.Mutex // guards ended; held while the deadline is set
+	mu    sync.Mutex // guards the others; held while the deadline is set
 	ended bool       // the connection is the next request's: whoever reads may outlive the handler
+	until time.Time  // when the body has to be whole; zero: it has to keep coming, no more
 }
 
 // receive puts a deadline to the request's body, if it has one and
@@ -42,9 +43,26 @@ func (u *upload) Read(p []byte) (int, error) {
 func (u *upload) extend() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if !u.ended {
-		_ = u.conn.SetReadDeadline(time.Now().Add(uploadPause)) // fails without a connection, as in a test
+	if u.ended {
+		return
 	}
+	deadline := u.until
+	if deadline.IsZero() {
+		deadline = time.Now().Add(uploadPause)
+	}
+	_ = u.conn.SetReadDeadline(deadline) // fails without a connection, as in a test
+}
+
+// hurry has the body come by a time, for who is not admitted yet may not hold a
+// connection by single bytes; zero: it has time again.
+func (u *upload) hurry(until time.Time) {
+	if u == nil {
+		return
+	}
+	u.mu.Lock()
+	u.until = until
+	u.mu.Unlock()
+	u.extend()
 }
 
 // end leaves the connection's deadline to net/http.

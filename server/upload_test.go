@@ -90,6 +90,49 @@ func TestBodiesMustKeepComing(t *testing.T) {
 	}
 }
 
+// Who is not admitted yet has no longer for a body with a key in it than for a
+// header. Once admitted it may be as slow as others.
+func TestBodyWithAKeyComesAsQuicklyAsAHeader(t *testing.T) {
+	for name, tt := range map[string]struct {
+		keyed  int // bytes that the key takes
+		want   time.Duration
+		status int
+	}{
+		"the key never ends":     {keyed: 10, want: 5 * time.Second, status: 401},
+		"the key is there early": {keyed: 3, want: 9 * time.Second, status: 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := at("/form", func(w http.ResponseWriter, r *http.Request) {
+					if _, err := io.ReadAll(r.Body); err != nil {
+						t.Error(err)
+					}
+					_, _ = io.WriteString(w, "whole")
+				})
+				m.Keys = func(r *http.Request) ([]entra.Secret, error) {
+					if _, err := io.ReadFull(r.Body, make([]byte, tt.keyed)); err != nil {
+						return nil, entra.Errorf(entra.Unadmitted, "", "key: came too late")
+					}
+					return []entra.Secret{entra.NewSecret(key)}, nil
+				}
+				dial, _ := network(t, server.Config{}, m)
+				conn := dial()
+				start := time.Now()
+				var caller sync.WaitGroup
+				caller.Go(func() {
+					drip(conn, "POST /form HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nx", 9, time.Second)
+				})
+				defer caller.Wait()
+				a := readAnswer(t, bufio.NewReader(conn), "POST")
+				defer conn.Close()
+				if got := time.Since(start); a.StatusCode != tt.status || got != tt.want {
+					t.Errorf("got %d after %s, want %d after %s: %s", a.StatusCode, got, tt.status, tt.want, a.body)
+				}
+			})
+		})
+	}
+}
+
 // The body's deadline is its own: the next request on the connection has
 // another, and a reader that outlives its handler does not touch it.
 func TestBodysDeadlineEndsWithItsRequest(t *testing.T) {

@@ -37,6 +37,7 @@ type visit struct {
 	w     *echo.Response
 	r     *http.Request
 	begun time.Time
+	body  *upload // nil: there is none, or it has another deadline
 	trail entra.Trail
 	who   guard.Principal // zero: not admitted, or everybody is
 }
@@ -52,7 +53,8 @@ func (p *place) serve(c echo.Context) error {
 	p.server.inFlight.Add(1)
 	defer v.end()
 	w.Writer = &download{ResponseWriter: w.Writer, conn: http.NewResponseController(w.Writer)}
-	defer p.server.receive(w, v.r).end()
+	v.body = p.server.receive(w, v.r)
+	defer v.body.end()
 	defer v.survive()
 	v.handle()
 	if v.left() {
@@ -67,6 +69,7 @@ func (p *place) serve(c echo.Context) error {
 // and the mount its method.
 func (v *visit) handle() {
 	if !v.Open {
+		v.body.hurry(v.begun.Add(v.server.cfg.ReadHeaderTimeout)) // a key may stand in the body: then it is part of the header, as it were
 		who, err := v.guard.Admit(v.r, v.Keys)
 		if err != nil {
 			if v.r.Body != http.NoBody {
@@ -76,6 +79,7 @@ func (v *visit) handle() {
 			v.WriteError(v.w, v.r, v.guard.RedactError(entra.AsError(err)))
 			return
 		}
+		v.body.hurry(time.Time{})
 		v.who, v.trail.Principal = who, who.Name
 		v.r = v.r.WithContext(guard.WithPrincipal(v.r.Context(), who))
 	}

@@ -21,6 +21,7 @@ import (
 	"tokenbroker/guard"
 	"tokenbroker/proxy"
 	"tokenbroker/route"
+	"tokenbroker/setup"
 )
 
 // app is the broker of one configuration, its sources nested:
@@ -44,6 +45,7 @@ type app struct {
 	header    *identityHeader    // the key made at the start; nil: none
 	shown     []*certificateFile // by listener of callers; nil: it has none from files
 	proxy     *proxy.Proxy
+	traffic   *traffic
 	roots     *roots
 	entra     *http.Client                                                         // MSAL's
 	people    *http.Client                                                         // MSAL's, for users
@@ -127,6 +129,10 @@ func build(cfg *config.Config, around surroundings) (*app, error) {
 	}
 	a.policy = guard.NewPolicy(guard.PolicyConfig{Table: a.table, HandOut: cfg.Tokens.HandOut, Scopes: cfg.Tokens.Scopes, Callers: policyCallers(cfg)})
 	a.source = broker.NewAccounts(a.cache, a.signedIn)
+	a.traffic = new(traffic)
+	if around.before != nil {
+		a.traffic = around.before.traffic
+	}
 	a.broker = broker.New(a.source, a.policy)
 	var err error
 	a.proxy, err = proxy.New(proxy.Config{
@@ -134,6 +140,11 @@ func build(cfg *config.Config, around surroundings) (*app, error) {
 		Permit:         a.permit,
 		Source:         a.broker,
 		Transport:      a.upstreams,
+		Budgets:        &a.traffic.budgets,
+		Catalogue:      a.catalogue,
+		Hints:          proxy.Hints{Resource: setup.Resource, Consent: a.consent},
+		Retiring:       a.traffic.note,
+		Redact:         guard.RedactError,
 		MaxRequestBody: int64(cfg.Limits.RequestBody),
 		Logger:         a.logger.Logger,
 	})

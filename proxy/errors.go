@@ -28,6 +28,7 @@ var answers = [...]struct {
 	entra.Upstream:      {http.StatusBadGateway, "BrokerUpstream"},
 	entra.Timeout:       {http.StatusGatewayTimeout, "BrokerTimeout"},
 	entra.Canceled:      {}, // nobody is there to read it
+	entra.Exhausted:     {http.StatusTooManyRequests, "BrokerExhausted"},
 }
 
 // errorBody is the shape of the Defender APIs' errors, so that their clients
@@ -65,7 +66,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, e *entra.Error) {
 		h.Set("WWW-Authenticate", `Bearer realm="tokenbroker", error="insufficient_claims", claims="`+base64.StdEncoding.EncodeToString([]byte(e.Claims))+`"`)
 	}
 	// Only here does waiting help; a refused credential has its pause for us alone.
-	if (e.Kind == entra.Throttled || e.Kind == entra.Unavailable) && e.RetryAfter > 0 {
+	if (e.Kind == entra.Throttled || e.Kind == entra.Unavailable || e.Kind == entra.Exhausted) && e.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
 	}
 	w.WriteHeader(status)
@@ -85,6 +86,9 @@ func answerTo(e *entra.Error) (status int, code string) {
 	status, code = answers[kind].status, answers[kind].code
 	if _, ok := errors.AsType[*http.MaxBytesError](e); ok {
 		status = http.StatusRequestEntityTooLarge
+	}
+	if e.Code == "login_required" { // a person ends it, and a script has to know
+		code = "BrokerLoginRequired"
 	}
 	return status, code
 }

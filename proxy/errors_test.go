@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tokenbroker/entra"
+	"tokenbroker/route"
 )
 
 func TestErrorsHaveTheShapeOfDefender(t *testing.T) {
@@ -34,11 +36,13 @@ func TestErrorsHaveTheShapeOfDefender(t *testing.T) {
 		{&entra.Error{Kind: entra.NotFound, Err: cause}, answer{404, "not_found", "", "", body("BrokerNotFound", "why")}},
 		{&entra.Error{Kind: entra.Misconfigured, Err: cause, RetryAfter: time.Minute}, answer{500, "misconfigured", "", "", body("BrokerMisconfigured", "why")}},
 		{&entra.Error{Kind: entra.Challenged, Err: cause}, answer{403, "challenged", "", "", body("BrokerChallenged", "why")}},
+		{&entra.Error{Kind: entra.Challenged, Code: "login_required", Err: cause}, answer{403, "challenged", "", "", body("BrokerLoginRequired", "why")}},
 		{&entra.Error{Kind: entra.Throttled, Err: cause, RetryAfter: time.Minute}, answer{503, "throttled", "60", "", body("BrokerThrottled", "why")}},
 		{&entra.Error{Kind: entra.Unavailable, Err: cause, RetryAfter: time.Millisecond}, answer{503, "unavailable", "1", "", body("BrokerUnavailable", "why")}},
 		{&entra.Error{Kind: entra.Upstream, Err: cause}, answer{502, "upstream", "", "", body("BrokerUpstream", "why")}},
 		{&entra.Error{Kind: entra.Timeout, Err: cause}, answer{504, "timeout", "", "", body("BrokerTimeout", "why")}},
 		{&entra.Error{Kind: entra.Canceled, Err: cause}, answer{200, "", "", "", ""}}, // the recorder's 200: nothing was written
+		{&entra.Error{Kind: entra.Exhausted, Err: cause, RetryAfter: 90 * time.Second}, answer{429, "exhausted", "90", "", body("BrokerExhausted", "why")}},
 		{&entra.Error{Kind: 99, Err: cause}, answer{500, "kind(99)", "", "", body("BrokerInternal", "why")}},
 		{tooLarge(&http.MaxBytesError{Limit: 7}), answer{413, "invalid", "", "", body("BrokerInvalid", "request body: more than 7 bytes, see limits.request_body: http: request body too large")}},
 	} {
@@ -66,6 +70,31 @@ func TestEveryKindHasAnAnswer(t *testing.T) {
 	for _, kind := range entra.Kinds() {
 		if int(kind) >= len(answers) || kind != entra.Canceled && (answers[kind].status < 400 || answers[kind].code == "") {
 			t.Errorf("%s has no row in the table", kind)
+		}
+	}
+}
+
+// Messages quote paths, and a caller may have put its key into one.
+func TestErrorsAreRedacted(t *testing.T) {
+	p, err := New(Config{
+		Resolve: func(_ context.Context, target route.Target) (route.Call, error) {
+			return route.Call{}, entra.Errorf(entra.NotFound, "test", "path %s", target.Path)
+		},
+		Source: entra.SourceFunc(func(context.Context, entra.Request) (entra.Token, error) { return entra.Token{}, nil }),
+		Permit: func(context.Context, *route.Call) error { return nil },
+		Redact: func(_ context.Context, e *entra.Error) *entra.Error {
+			return entra.Errorf(e.Kind, e.Op, "%s", strings.ReplaceAll(e.Err.Error(), "key", "…"))
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/proxy/r/key", "/elsewhere/key", "/proxy/key@/x"} {
+		trail := new(entra.Trail)
+		w := httptest.NewRecorder()
+		p.ServeHTTP(w, httptest.NewRequestWithContext(entra.WithTrail(t.Context(), trail), http.MethodGet, path, nil))
+		if strings.Contains(w.Body.String(), "key") || strings.Contains(trail.Failure.Error(), "key") || !strings.Contains(w.Body.String(), "…") {
+			t.Errorf("%s: %s, trail: %v", path, w.Body, trail.Failure)
 		}
 	}
 }

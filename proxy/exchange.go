@@ -12,10 +12,11 @@ import (
 
 // exchange is one request, and its answer.
 type exchange struct {
-	cfg    *Config
+	*Proxy
 	call   *route.Call
 	in     *http.Request
 	prefix string
+	hint   string // why the upstream refused the call; empty: it did not
 }
 
 // aim points the outgoing request at the route's upstream. The path is that
@@ -44,24 +45,21 @@ func (e *exchange) answer(res *http.Response) error {
 	stripAnswer(res.Header)
 	stripAnswer(res.Trailer)
 	confine(res.Header)
+	e.announce(res.Header)
+	if e.hint != "" {
+		res.Header.Set("X-Token-Broker-Hint", e.hint)
+	}
 	res.Body = &answerBody{ReadCloser: res.Body, res: res, in: e.in, upstream: e.call.Route.Upstream.Host}
-	if e.in.Host != "" && rewritesLinks(res) {
+	switch {
+	case e.in.Host == "" || !mayHaveLinks(res):
+	case isCompressed(res.Header):
+		e.cfg.Logger.WarnContext(ctx, "answer compressed though nobody asked for it, paging links in it left as they are", "route", e.call.Route.Name)
+	default:
 		loosen(res.Header) // res.ContentLength stays: ReverseProxy takes it for a hint how to flush
-		l := &linker{origin: origin(e.in) + e.prefix, base: basePath(e.call.Route.Upstream), logger: e.cfg.Logger}
+		l := &linker{origin: origin(e.in) + e.prefix, route: e.call.Route.Name, base: basePath(e.call.Route.Upstream), logger: e.cfg.Logger}
 		res.Body = &linkReader{body: res.Body, rewrite: func(raw []byte) []byte { return l.raw(ctx, raw) }}
 	}
 	return nil
-}
-
-// fail answers in the upstream's place. A caller who left gets a broken
-// connection rather than what net/http makes of a handler that writes nothing:
-// a 200, for whoever is there after all.
-func fail(w http.ResponseWriter, r *http.Request, err error) {
-	e := entra.AsError(err)
-	WriteError(w, r, e)
-	if e.Kind == entra.Canceled {
-		panic(http.ErrAbortHandler)
-	}
 }
 
 // basePath is the path of an upstream's URL, to be put before a call's.

@@ -15,9 +15,9 @@ import (
 	"tokenbroker/route"
 )
 
-// rewritesLinks reports whether the answer is one that may hold paging links:
-// a whole, successful JSON answer, in UTF-8 and not compressed.
-func rewritesLinks(res *http.Response) bool {
+// mayHaveLinks reports whether the answer is one that may hold paging links: a
+// whole, successful JSON answer, in UTF-8.
+func mayHaveLinks(res *http.Response) bool {
 	switch res.StatusCode {
 	case http.StatusNoContent, http.StatusResetContent, http.StatusPartialContent:
 		return false
@@ -26,8 +26,7 @@ func rewritesLinks(res *http.Response) bool {
 	switch {
 	case res.StatusCode < 200, res.StatusCode > 299,
 		res.ContentLength == 0, res.Request.Method == http.MethodHead,
-		h.Get("Content-Range") != "",
-		h.Get("Content-Encoding") != "" && !strings.EqualFold(h.Get("Content-Encoding"), "identity"):
+		h.Get("Content-Range") != "":
 		return false
 	}
 	media, params, err := mime.ParseMediaType(h.Get("Content-Type"))
@@ -36,6 +35,12 @@ func rewritesLinks(res *http.Response) bool {
 	}
 	charset := params["charset"]
 	return charset == "" || strings.EqualFold(charset, "utf-8")
+}
+
+// isCompressed reports whether the answer is, although that was not asked for.
+func isCompressed(h http.Header) bool {
+	coding := h.Get("Content-Encoding")
+	return coding != "" && !strings.EqualFold(coding, "identity")
 }
 
 // loosen takes from the header what holds for the upstream's bytes alone: the
@@ -53,7 +58,8 @@ func loosen(h http.Header) {
 
 // linker rewrites the links of one answer.
 type linker struct {
-	origin string       // what a link shall begin with: the URL that the caller came by, up to the route
+	origin string // what a link shall begin with: the URL that the caller came by, up to the route
+	route  string
 	base   string       // the upstream's own path, which the caller does not see, without a slash at its end
 	logger *slog.Logger // told once about a link that stays
 }
@@ -123,6 +129,6 @@ func (l *linker) leave(ctx context.Context, link string) {
 	if u, err := url.Parse(link); err == nil { // the rest may hold what is nobody's business
 		place = u.Scheme + "://" + u.Host
 	}
-	l.logger.WarnContext(ctx, "paging link leads out of the route, left as it is", "link", entra.Quote(place))
+	l.logger.WarnContext(ctx, "paging link leads out of the route, left as it is", "route", l.route, "link", entra.Quote(place))
 	l.logger = nil
 }

@@ -1,14 +1,21 @@
 package proxy_test
 
 import (
+	"bytes"
+	gocmp "cmp"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"tokenbroker/proxy"
 )
 
 // paged is an API of three pages, which takes itself for another host.
@@ -85,5 +92,61 @@ func TestAnswerWithoutABodyKeepsItsHeader(t *testing.T) {
 	res := b.call(t, http.MethodHead, "/proxy/defender/api/machines", "")
 	if h := res.header; h.Get("Etag") != `"1"` || h.Get("Accept-Ranges") != "bytes" || res.length <= 0 {
 		t.Errorf("got %v", h)
+	}
+}
+
+// dressed is how an upstream writes links, and what the caller is to read.
+// BASE is the URL that it came by.
+var dressed = []struct{ name, in, want string }{
+	{"a lower-cased key", `{"@odata.nextlink":"https://h/api/x?$skip=1"}`, `{"@odata.nextlink":"BASE/api/x?$skip=1"}`},
+	{"a delta", `{"@odata.deltaLink":"https://h/api/x?$deltatoken=1"}`, `{"@odata.deltaLink":"BASE/api/x?$deltatoken=1"}`},
+	{"this machine", `{"@odata.nextLink":"https://127.0.0.1/api/x?pagesize=1&sincetime=2"}`, `{"@odata.nextLink":"BASE/api/x?pagesize=1&sincetime=2"}`},
+	{"with a port", `{"@odata.nextLink":"https://localhost:1059/api/x"}`, `{"@odata.nextLink":"BASE/api/x"}`},
+	{"a staging host", `{"@odata.nextLink":"https://wdatpprd-x.cloudapp.net/api/x"}`, `{"@odata.nextLink":"BASE/api/x"}`},
+	{"an odd query", `{"@odata.nextLink":"https://h/api/x?$skiptoken=a%2Bb==&$expand=a($select=b;$top=1)&x=%zz|^"}`, `{"@odata.nextLink":"BASE/api/x?$skiptoken=a%2Bb==&$expand=a($select=b;$top=1)&x=%zz|^"}`},
+	{"in a value", `{"a":"see \"@odata.nextLink\":\"https://h/api/x\"","b":"@odata.nextLink"}`, ``},
+	{"a file's link", `{"@odata.context":"https://h/api/$metadata","exportFiles":["https://x.blob.core.windows.net/a.json.gz?sig=b"]}`, ``},
+}
+
+func TestLinksInEveryDress(t *testing.T) {
+	body := make(chan string, 1)
+	b := start(t, upstream(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, <-body)
+	}))
+	for _, base := range []string{b.URL + "/proxy/defender", b.URL + "/proxy/defender@contoso.example", b.listen(t, b.proxy.ForRoute("defender")).URL} {
+		for _, tc := range dressed {
+			body <- tc.in
+			want := gocmp.Or(strings.ReplaceAll(tc.want, "BASE", base), tc.in)
+			if res := call(t, http.MethodGet, base+"/api/x", ""); res.body != want {
+				t.Errorf("%s: got %s, want %s", tc.name, res.body, want)
+			}
+		}
+	}
+}
+
+// What the proxy cannot keep on itself it names in the log.
+func TestLinksThatStayAreLogged(t *testing.T) {
+	for name, answer := range map[string]func(w http.ResponseWriter){
+		"past the upstream's path": func(w http.ResponseWriter) {
+			_, _ = io.WriteString(w, `{"@odata.nextLink":"https://h/elsewhere?sig=secret"}`)
+		},
+		"compressed unasked": func(w http.ResponseWriter) {
+			w.Header().Set("Content-Encoding", "gzip")
+			z := gzip.NewWriter(w)
+			_, _ = io.WriteString(z, `{"@odata.nextLink":"https://h/base/v%201/x"}`)
+			z.Close()
+		},
+	} {
+		var log bytes.Buffer
+		up := upstream(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			answer(w)
+		})
+		b := start(t, up, func(cfg *proxy.Config) { cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		b.call(t, http.MethodGet, "/proxy/based/api/x", "")
+		if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "route=based") || strings.Contains(got, "secret") {
+			t.Errorf("%s: log: %s", name, got)
+		}
 	}
 }

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"time"
 
+	"tokenbroker/budget"
+	"tokenbroker/defender"
 	"tokenbroker/entra"
 	"tokenbroker/route"
 )
@@ -33,6 +35,11 @@ type Config struct {
 	Source         entra.Source                                            // of the tokens
 	Permit         func(context.Context, *route.Call) error                // policy: whether the caller may make the call; it notes the rule in the trail
 	Transport      http.RoundTripper                                       // to the upstreams; nil: NewTransport's
+	Budgets        *budget.Ledger                                          // nil: nothing is paced
+	Catalogue      *defender.Catalogue                                     // nil: what is said of audiences and counterparts is left out
+	Hints          Hints                                                   // for who is refused by an upstream
+	Retiring       func(*defender.Endpoint)                                // counts a call to an endpoint whose end is settled; nil: nobody does
+	Redact         func(context.Context, *entra.Error) *entra.Error        // takes callers' keys out of what is answered; nil: there are none
 	MaxRequestBody int64                                                   // bytes; 0: 32 MiB
 	Logger         *slog.Logger                                            // nil: silence
 }
@@ -41,6 +48,7 @@ type Config struct {
 // concurrent use.
 type Proxy struct {
 	cfg     Config
+	said    sayings
 	buffers bufferPool
 	silent  *log.Logger // ReverseProxy's: a failure in mid-body is noted in the trail instead, see answerBody
 }
@@ -56,6 +64,12 @@ func New(cfg Config) (*Proxy, error) {
 	if cfg.MaxRequestBody == 0 {
 		cfg.MaxRequestBody = 32 << 20
 	}
+	if cfg.Retiring == nil {
+		cfg.Retiring = func(*defender.Endpoint) {}
+	}
+	if cfg.Redact == nil {
+		cfg.Redact = func(_ context.Context, e *entra.Error) *entra.Error { return e }
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -67,18 +81,18 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	const mount = "/proxy/"
 	path, err := rawPath(r)
 	if err != nil {
-		fail(w, r, err)
+		p.fail(w, r, err)
 		return
 	}
 	if !strings.HasPrefix(path, mount) {
-		fail(w, r, entra.Errorf(entra.NotFound, "proxy.pick", "path %s: want /proxy/ROUTE/PATH", entra.Quote(path)))
+		p.fail(w, r, entra.Errorf(entra.NotFound, "proxy.pick", "path %s: want /proxy/ROUTE/PATH", entra.Quote(path)))
 		return
 	}
 	name, _, _ := strings.Cut(path[len(mount):], "/")
 	prefix := path[:len(mount)+len(name)]
 	routeName, tenant, named := strings.Cut(name, "@")
 	if named && tenant == "" {
-		fail(w, r, entra.Errorf(entra.Invalid, "proxy.pick", "path %s: want a tenant after the @, or no @", entra.Quote(prefix)))
+		p.fail(w, r, entra.Errorf(entra.Invalid, "proxy.pick", "path %s: want a tenant after the @, or no @", entra.Quote(prefix)))
 		return
 	}
 	p.serve(w, r, prefix, route.Target{Route: routeName, Tenant: tenant, Method: r.Method, Path: path[len(prefix):]})
@@ -90,7 +104,7 @@ func (p *Proxy) ForRoute(name string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path, err := rawPath(r)
 		if err != nil {
-			fail(w, r, err)
+			p.fail(w, r, err)
 			return
 		}
 		p.serve(w, r, "", route.Target{Route: name, Method: r.Method, Path: path})
@@ -117,7 +131,7 @@ func rawPath(r *http.Request) (string, error) {
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, prefix string, target route.Target) {
 	call, err := p.admit(r, target)
 	if err != nil {
-		fail(w, r, err)
+		p.fail(w, r, err)
 		return
 	}
 	var body *requestBody
@@ -125,17 +139,32 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, prefix string, tar
 		body = &requestBody{ReadCloser: http.MaxBytesReader(w, r.Body, p.cfg.MaxRequestBody), in: r}
 		r.Body = body
 	}
-	e := &exchange{cfg: &p.cfg, call: &call, in: r, prefix: prefix}
+	e := &exchange{Proxy: p, call: &call, in: r, prefix: prefix}
+	pace := p.paceOf(r, &call)
+	if applied := pace.applied(); applied != "" {
+		w.Header()["Preference-Applied"] = []string{applied}
+	}
 	forward := httputil.ReverseProxy{
 		Rewrite:        e.aim,
-		Transport:      &transport{next: p.cfg.Transport, source: p.cfg.Source, call: &call, in: r, body: body, interim: interim{w: w}},
+		Transport:      &transport{exchange: e, pace: pace, body: body, interim: interim{w: w}},
 		ModifyResponse: e.answer,
-		ErrorHandler:   fail,
+		ErrorHandler:   p.fail,
 		FlushInterval:  flushDelay,
 		BufferPool:     &p.buffers,
 		ErrorLog:       p.silent,
 	}
 	forward.ServeHTTP(&answerWriter{w, r}, r)
+}
+
+// fail answers in the upstream's place. A caller who left gets a broken
+// connection rather than what net/http makes of a handler that writes nothing:
+// a 200, for whoever is there after all.
+func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
+	e := p.cfg.Redact(r.Context(), entra.AsError(err))
+	WriteError(w, r, e)
+	if e.Kind == entra.Canceled {
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // admit refuses what cannot be forwarded or may not be, and notes in the trail

@@ -127,8 +127,11 @@ func (f *linkFinder) next(b []byte) (n int, found bool) {
 			if i < 0 {
 				return len(b), false
 			}
-			f.name, f.at = nextLink, 1
 			n += i + 1
+			if n < len(b) && b[n]|0x20 != nextLink[1] {
+				continue // a mail address, say: there are millions
+			}
+			f.name, f.at = nextLink, 1
 			continue
 		}
 		found = f.step(b[n])

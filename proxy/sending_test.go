@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 )
@@ -75,26 +76,31 @@ const (
 	frameHeaders   = 0x1
 	frameRSTStream = 0x3
 	frameSettings  = 0x4
+	frameGoAway    = 0x7
 
 	errorProtocol = 0x1
 	errorRefused  = 0x7
 )
 
-// resetting is an HTTP/2 upstream that resets every stream once it has read
-// its header. net/http's own server cannot be told to.
-func resetting(t *testing.T, code uint32, sent *atomic.Int32) *httptest.Server {
+// framing is an HTTP/2 upstream that answers the header of its nth request, from
+// 1, with frames. net/http's own server cannot be told to reset a stream.
+func framing(t *testing.T, sent *atomic.Int32, respond func(n int32, stream uint32, send sendFrame) (goOn bool)) *httptest.Server {
 	t.Helper()
 	return upstream(t, nil, func(server *httptest.Server) {
 		server.EnableHTTP2 = true
 		server.Config.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
-			"h2": func(_ *http.Server, conn *tls.Conn, _ http.Handler) { reset(conn, code, sent) },
+			"h2": func(_ *http.Server, conn *tls.Conn, _ http.Handler) {
+				serveFrames(conn, func(stream uint32, send sendFrame) bool { return respond(sent.Add(1), stream, send) })
+			},
 		}
 	})
 }
 
-func reset(conn net.Conn, code uint32, sent *atomic.Int32) {
+type sendFrame = func(kind, flags byte, stream uint32, payload []byte)
+
+func serveFrames(conn net.Conn, respond func(stream uint32, send sendFrame) (goOn bool)) {
 	defer conn.Close()
-	frame := func(kind, flags byte, stream uint32, payload []byte) {
+	send := func(kind, flags byte, stream uint32, payload []byte) {
 		head := binary.BigEndian.AppendUint32(nil, uint32(len(payload))<<8|uint32(kind))
 		head = binary.BigEndian.AppendUint32(append(head, flags), stream)
 		_, _ = conn.Write(append(head, payload...))
@@ -103,7 +109,7 @@ func reset(conn net.Conn, code uint32, sent *atomic.Int32) {
 	if _, err := in.Discard(len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")); err != nil {
 		return
 	}
-	frame(frameSettings, 0, 0, nil)
+	send(frameSettings, 0, 0, nil)
 	for {
 		var head [9]byte
 		if _, err := io.ReadFull(in, head[:]); err != nil {
@@ -114,14 +120,20 @@ func reset(conn net.Conn, code uint32, sent *atomic.Int32) {
 		}
 		switch stream := binary.BigEndian.Uint32(head[5:]); {
 		case head[3] == frameSettings && head[4] == 0:
-			frame(frameSettings, 1, 0, nil) // ACK
-		case head[3] == frameHeaders:
-			if sent.Add(1) > 1 {
-				return // the test has failed, and need not wait for more
-			}
-			frame(frameRSTStream, 0, stream, binary.BigEndian.AppendUint32(nil, code))
+			send(frameSettings, 1, 0, nil) // ACK
+		case head[3] == frameHeaders && !respond(stream, send):
+			return
 		}
 	}
+}
+
+// resetting resets every stream once it has read its header.
+func resetting(t *testing.T, code uint32, sent *atomic.Int32) *httptest.Server {
+	t.Helper()
+	return framing(t, sent, func(n int32, stream uint32, send sendFrame) bool {
+		send(frameRSTStream, 0, stream, binary.BigEndian.AppendUint32(nil, code))
+		return n == 1 // else the test has failed, and need not wait for more
+	})
 }
 
 func TestActionOnAStreamThatIsReset(t *testing.T) {
@@ -139,5 +151,66 @@ func TestActionOnAStreamThatIsReset(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// goingAway takes no request of its first connection (RFC 9113 §6.8), and answers
+// those of the next ones.
+func goingAway(t *testing.T, sent *atomic.Int32) *httptest.Server {
+	t.Helper()
+	return framing(t, sent, func(n int32, stream uint32, send sendFrame) bool {
+		if n == 1 {
+			send(frameGoAway, 0, 0, make([]byte, 8)) // the last stream is 0, NO_ERROR
+			return false
+		}
+		send(frameHeaders, 0x1|0x4, stream, []byte{0x88}) // END_STREAM, END_HEADERS; RFC 7541 A: ":status: 200"
+		return true
+	})
+}
+
+func TestUpstreamThatGoesAwayBeforeARequest(t *testing.T) {
+	for _, tc := range []struct {
+		name, method, path, body string
+		wantSent                 int32
+		wantStatus               int
+	}{
+		{"a read is sent to another connection", "GET", "/api/incidents", "", 2, 200},
+		{"an action is not", "POST", isolate, "", 1, 502},
+		{"nor one with a body", "POST", isolate, `{"Comment":"x"}`, 1, 502},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var sent atomic.Int32
+			b := start(t, goingAway(t, &sent))
+			res := b.call(t, tc.method, "/proxy/defender"+tc.path, tc.body)
+			if got := sent.Load(); got != tc.wantSent || res.status != tc.wantStatus {
+				t.Errorf("sent %d times, got %d %s; want %d times and %d", got, res.status, res.body, tc.wantSent, tc.wantStatus)
+			}
+		})
+	}
+}
+
+// What is under way when the upstream says that it goes away is finished.
+func TestUpstreamThatGoesAwayDuringAnAnswer(t *testing.T) {
+	more := make(chan struct{})
+	var mu sync.Mutex
+	connections := map[string]bool{}
+	b := start(t, upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		connections[r.RemoteAddr] = true
+		mu.Unlock()
+		w.Header().Set("Connection", "close") // net/http sends GOAWAY
+		_, _ = io.WriteString(w, "first ")
+		_ = http.NewResponseController(w).Flush()
+		<-more
+		_, _ = io.WriteString(w, "second")
+	}, http2))
+	for range 2 {
+		go func() { more <- struct{}{} }()
+		if res := b.call(t, "GET", "/proxy/defender/api/incidents", ""); res.status != 200 || res.body != "first second" {
+			t.Errorf("got %d %s", res.status, res.body)
+		}
+	}
+	if len(connections) != 2 {
+		t.Errorf("%d connections, want a new one after the first went away", len(connections))
 	}
 }

@@ -95,18 +95,21 @@ func TestBrokenAnswerIsSeenAsBroken(t *testing.T) {
 					panic(http.ErrAbortHandler)
 				}, options...)
 				b := start(t, up)
-				req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, b.URL+"/proxy/defender/api/incidents", nil)
-				res, err := client(t).Do(req)
-				if err != nil {
-					t.Fatal(err)
-				}
-				got, err := io.ReadAll(res.Body)
-				res.Body.Close()
-				if err == nil || string(got) != tc.begin {
-					t.Errorf("got %q and %v, want %q and an error", got, err, tc.begin)
-				}
-				if trail := <-b.trails; trail.Upstream != 200 || trail.Failure == nil || trail.Failure.Kind != entra.Upstream {
-					t.Errorf("trail: %+v", trail)
+				overTLS := upstream(t, b.around(b.proxy), http2) // a listener that speaks HTTP/2
+				for front, local := range map[string]*http.Client{b.URL: client(t), overTLS.URL: overTLS.Client()} {
+					req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, front+"/proxy/defender/api/incidents", nil)
+					res, err := local.Do(req)
+					if err != nil {
+						t.Fatal(err)
+					}
+					got, err := io.ReadAll(res.Body)
+					res.Body.Close()
+					if err == nil || string(got) != tc.begin {
+						t.Errorf("got %q and %v by %s, want %q and an error", got, err, res.Proto, tc.begin)
+					}
+					if trail := <-b.trails; trail.Upstream != 200 || trail.Failure == nil || trail.Failure.Kind != entra.Upstream {
+						t.Errorf("trail: %+v", trail)
+					}
 				}
 			}
 		})

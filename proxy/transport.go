@@ -10,7 +10,6 @@ import (
 
 	"tokenbroker/defender"
 	"tokenbroker/entra"
-	"tokenbroker/route"
 )
 
 const (
@@ -24,15 +23,13 @@ const (
 	drainTime = time.Second
 )
 
-// transport carries one call: it puts the token on, and when the upstream
-// refuses that token, asks for another and sends the request once more.
+// transport carries one call: it waits for its turn, puts the token on, and
+// where the upstream refuses that token or has had enough, sends the request
+// once more if it may.
 type transport struct {
-	next   http.RoundTripper
-	source entra.Source
-	call   *route.Call
-
-	in      *http.Request // the caller's
-	body    *requestBody  // its body; nil: none
+	*exchange
+	pace    *pace
+	body    *requestBody // the caller's; nil: none
 	interim interim
 }
 
@@ -40,56 +37,121 @@ type transport struct {
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	defer t.interim.end()
 	ctx := t.in.Context() // see watch
-	want := t.call.Request()
-	tok, err := t.source.Token(ctx, want)
-	if err != nil {
-		return nil, err
-	}
+	// First: a caller who leaves while it waits is noticed when its body has been read.
 	req, repeatable, err := t.prepare(req)
 	if err != nil {
 		return nil, err
 	}
-	res, err := t.send(ctx, req, tok)
-	if err != nil || res.StatusCode != http.StatusUnauthorized {
-		return res, err
+	var throttled *http.Response
+	for {
+		tok, err := t.turn(ctx)
+		if throttled != nil && entra.KindOf(err) == entra.Exhausted {
+			return throttled, nil // the upstream's own answer, since there is one
+		}
+		if throttled != nil {
+			drain(throttled.Body)
+		}
+		if err != nil {
+			return nil, err
+		}
+		res, err := t.try(ctx, rewound(req), tok, repeatable)
+		if err != nil || !t.pace.throttled(res) || !repeatable || !t.pace.again() {
+			return res, err
+		}
+		throttled = res
 	}
+}
 
-	// Asked even where the request cannot be sent again: the cache drops the
-	// refused token, and the next call has a good one.
-	want.Rejected, want.Claims = tok.Access.Fingerprint(), claimsChallenge(res.Header)
-	fresh, err := t.source.Token(ctx, want)
-	if err != nil || fresh.Access.Equal(tok.Access) || !repeatable {
-		return res, nil // the upstream's own answer says more than that there is no other token
+// turn returns the token when it is the call's turn. It is asked for first: one
+// that is not to be had must not cost the budget anything. After a wait it is
+// asked for again, since it has grown old in line.
+func (t *transport) turn(ctx context.Context) (entra.Token, error) {
+	tok, err := t.cfg.Source.Token(ctx, t.call.Request())
+	if err != nil {
+		return tok, err
 	}
-	drain(res.Body)
-	if req.GetBody != nil {
-		req.Body, _ = req.GetBody()
+	waited, err := t.pace.take(ctx)
+	if err == nil && waited {
+		return t.cfg.Source.Token(ctx, t.call.Request())
 	}
-	return t.send(ctx, req, fresh)
+	return tok, err
+}
+
+// try sends the request with the token, and once more with another where that
+// may be let in. What was not let in does not count against the API's ceilings.
+func (t *transport) try(ctx context.Context, req *http.Request, tok entra.Token, repeatable bool) (*http.Response, error) {
+	res, err := t.send(ctx, req, tok)
+	if err != nil {
+		return nil, err
+	}
+	if fresh, ok := t.other(ctx, res, tok); ok && repeatable {
+		drain(res.Body)
+		tok = fresh
+		if res, err = t.send(ctx, rewound(req), tok); err != nil {
+			return nil, err
+		}
+	}
+	t.explain(ctx, res, tok)
+	return res, nil
+}
+
+// other returns the token to try after the upstream has refused this one. It is
+// asked for even where the request cannot be sent again: the cache drops the
+// refused token, at most once a minute, and the next call has a good one.
+//
+// A 403 is a token's doing only where it lacks the permission, which may have
+// been granted since. Where there is no other token, the upstream's own answer
+// says more than that.
+func (t *transport) other(ctx context.Context, res *http.Response, tok entra.Token) (fresh entra.Token, ok bool) {
+	want := t.call.Request()
+	want.Rejected = tok.Access.Fingerprint()
+	switch {
+	case res.StatusCode == http.StatusUnauthorized:
+		want.Claims = claimsChallenge(res.Header)
+	case res.StatusCode != http.StatusForbidden || !t.lacks(tok):
+		return fresh, false
+	}
+	fresh, err := t.cfg.Source.Token(ctx, want)
+	if err != nil || fresh.Access.Equal(tok.Access) {
+		return fresh, false
+	}
+	return fresh, res.StatusCode == http.StatusUnauthorized || !t.lacks(fresh)
 }
 
 // prepare readies the request for a second sending. It is not repeatable when
 // it is an action, or when its body is of unknown or of great length, or only
 // offered (Expect: 100-continue): that one is not asked for before the upstream
 // wants it. Any other body is kept, in a copy of the request.
+//
+// An action's body is read too, though never sent again: it would otherwise go
+// out after a wait although its caller has long left, and maybe come back.
 func (t *transport) prepare(req *http.Request) (prepared *http.Request, repeatable bool, err error) {
-	if t.call.Effect() == defender.Action {
-		return req, false, nil
-	}
+	action := t.call.Effect() == defender.Action
 	if req.Body == nil || req.Body == http.NoBody {
-		return req, true, nil
+		return req, !action, nil
 	}
-	if req.ContentLength < 0 || req.ContentLength > maxReplay || req.Header.Get("Expect") != "" {
+	if req.ContentLength > maxReplay || req.Header.Get("Expect") != "" || req.ContentLength < 0 && !t.pace.patient() {
 		return req, false, nil
 	}
-	kept := make([]byte, req.ContentLength)
-	if _, err := io.ReadFull(req.Body, kept); err != nil {
+	kept, err := io.ReadAll(io.LimitReader(req.Body, maxReplay+1))
+	if err != nil {
 		return nil, false, err
 	}
 	prepared = req.WithContext(req.Context())
+	if action || len(kept) > maxReplay {
+		prepared.Body = io.NopCloser(io.MultiReader(bytes.NewReader(kept), req.Body))
+		return prepared, false, nil
+	}
 	prepared.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(kept)), nil }
-	prepared.Body, err = prepared.GetBody()
-	return prepared, true, err
+	return prepared, true, nil
+}
+
+// rewound returns the request with its body at the beginning.
+func rewound(req *http.Request) *http.Request {
+	if req.GetBody != nil {
+		req.Body, _ = req.GetBody() // in memory: it cannot fail
+	}
+	return req
 }
 
 // send puts the token on a copy of the request and sends that.
@@ -102,7 +164,7 @@ func (t *transport) send(ctx context.Context, req *http.Request, tok entra.Token
 	out := req.WithContext(ctx)
 	out.Header = maps.Clone(req.Header) // ReverseProxy's map; the values are not written to
 	out.Header["Authorization"] = tok.Header()
-	res, err := t.next.RoundTrip(out)
+	res, err := t.cfg.Transport.RoundTrip(out)
 	if failure := t.body.failure(); err != nil && failure != nil {
 		return nil, failure
 	}

@@ -145,10 +145,12 @@ func (t *Table) opens(r *Route, rule Rule) bool {
 // rule picks, with that effect or a more harmless one.
 func (t *Table) knows(r *Route, rule Rule, effect defender.Effect) bool {
 	return slices.ContainsFunc(t.catalogue.Endpoints(), func(e defender.Endpoint) bool {
-		both, ok := rule.meet(endpointRule(&e))
-		// What both pick need not be a call of an endpoint: to the catalogue
-		// ('1') is no id.
-		return ok && e.Effect >= effect && t.endpoint(r, e.Method, both.Path.path()) != nil
+		return e.Effect >= effect && slices.ContainsFunc(endpointRule(&e).versions(), func(version Rule) bool {
+			both, ok := rule.meet(version)
+			// What both pick need not be a call of an endpoint: to the catalogue
+			// ('1') is no id.
+			return ok && t.endpoint(r, e.Method, both.Path.path()) != nil
+		})
 	})
 }
 

@@ -30,6 +30,40 @@ func (c Counter) register(registry *prometheus.Registry) {
 	}
 }
 
+// Family is a figure with a value for each set of labels, that another package
+// keeps and /metrics shows. How many sets there are is for that package to bound.
+type Family struct {
+	Name    string // without the prefix tokenbroker_; ends in _total unless Gauge
+	Help    string
+	Gauge   bool // goes down too
+	Labels  []string
+	Samples func() []Sample
+}
+
+// Sample is one value of a [Family].
+type Sample struct {
+	Labels []string // as many as the family has
+	Value  float64
+}
+
+// family makes a Family what Prometheus collects.
+type family struct {
+	Family
+	desc *prometheus.Desc
+}
+
+func (f family) Describe(out chan<- *prometheus.Desc) { out <- f.desc }
+
+func (f family) Collect(out chan<- prometheus.Metric) {
+	kind := prometheus.CounterValue
+	if f.Gauge {
+		kind = prometheus.GaugeValue
+	}
+	for _, s := range f.Samples() {
+		out <- prometheus.MustNewConstMetric(f.desc, kind, s.Value, s.Labels...)
+	}
+}
+
 const namespace = "tokenbroker"
 
 // metrics are the broker's figures. Label values come from the configuration
@@ -42,7 +76,7 @@ type metrics struct {
 	failures *prometheus.CounterVec
 }
 
-func newMetrics(counters []Counter) *metrics {
+func newMetrics(counters []Counter, families []Family) *metrics {
 	count := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
 	}
@@ -62,6 +96,9 @@ func newMetrics(counters []Counter) *metrics {
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	for _, c := range counters {
 		c.register(m.registry)
+	}
+	for _, f := range families {
+		m.registry.MustRegister(family{f, prometheus.NewDesc(prometheus.BuildFQName(namespace, "", f.Name), f.Help, f.Labels, nil)})
 	}
 	for _, kind := range entra.Kinds() {
 		m.failures.WithLabelValues(kind.String()) // there from the start, so that a rate can be taken

@@ -46,6 +46,8 @@ type Config struct {
 	Refused func() []string
 	// Counters are figures that other packages keep and /metrics shows.
 	Counters []Counter
+	// Families are such figures with labels.
+	Families []Family
 
 	ReadHeaderTimeout time.Duration // time to send the header; zero: 5 s
 	ReadTimeout       time.Duration // time to send header and body; zero: as long as bytes keep coming
@@ -69,7 +71,7 @@ func New(cfg Config) *Server {
 	if cfg.Grace == 0 {
 		cfg.Grace = 20 * time.Second
 	}
-	return &Server{cfg: cfg, metrics: newMetrics(cfg.Counters), draining: make(chan struct{})}
+	return &Server{cfg: cfg, metrics: newMetrics(cfg.Counters, cfg.Families), draining: make(chan struct{})}
 }
 
 // Draining returns what is closed when the drain begins: for a request that

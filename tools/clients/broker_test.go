@@ -93,12 +93,18 @@ const key = "an-application's-key-0123456789-abcdefghijklmnop"
 // start runs emulator and broker, the latter with the settings.
 func start(t *testing.T, settings string) *broker {
 	t.Helper()
+	return startWith(t, nil, settings, "")
+}
+
+// startWith is start with flags for the emulator, and a setting for the routes.
+func startWith(t *testing.T, flags []string, settings, route string) *broker {
+	t.Helper()
 	b := &broker{t: t, dir: t.TempDir()}
-	b.run(&b.fakes, "{", "emulate", "-o", "json", "--entra", "127.0.0.1:0", "--defender", "127.0.0.1:0", "--ca-out", b.path("emulator.pem"))
+	b.run(&b.fakes, "{", append([]string{"emulate", "-o", "json", "--entra", "127.0.0.1:0", "--defender", "127.0.0.1:0", "--ca-out", b.path("emulator.pem")}, flags...)...)
 	b.write("secret", b.fakes.Secret)
 	b.write("key", key)
 	b.ca, b.socket = b.path("broker.pem"), b.path("callers.sock")
-	config := strings.NewReplacer("DIR", b.dir, "ENTRA", b.fakes.Entra, "DEFENDER", b.fakes.Defender, "TENANT", b.fakes.Tenant, "CLIENT", b.fakes.ClientID).Replace(`
+	config := strings.NewReplacer("DIR", b.dir, "ENTRA", b.fakes.Entra, "DEFENDER", b.fakes.Defender, "TENANT", b.fakes.Tenant, "CLIENT", b.fakes.ClientID, "ROUTE", route).Replace(`
 listen:
   callers: ["127.0.0.1:0", {address: "127.0.0.1:0", tls: {ca_out: DIR/broker.pem}}, "unix:DIR/callers.sock"]
   ops: "127.0.0.1:0"
@@ -108,7 +114,7 @@ identities:
   default: {tenant: TENANT, client_id: CLIENT, credential: {kind: secret, file: DIR/secret}}
 routes:
   defender: {upstream: DEFENDER}
-  mde: {upstream: DEFENDER}
+  mde: {upstream: DEFENDER, ROUTE}
 ` + settings)
 	b.write("config.yaml", config)
 	var said struct {

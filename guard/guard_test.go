@@ -371,3 +371,13 @@ func BenchmarkAdmit(b *testing.B) {
 		})
 	}
 }
+
+// The three ways to send a key go by the names that their users set.
+func TestRefusalSaysHowToSendAKey(t *testing.T) {
+	_, err := guard.New(guard.Config{Keys: keys(keyA)}).Admit(request(t, nil), guard.HeaderKeys)
+	for _, name := range []string{"X-Broker-Key", "IDENTITY_HEADER", "client_secret"} {
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%v: want %s in it", err, name)
+		}
+	}
+}

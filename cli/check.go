@@ -37,7 +37,7 @@ func newCheck(sys System) *cobra.Command {
 		defer app.close(cmd.Context())
 		verdicts := app.verdicts(cmd.Context(), *live)
 		if *output == "json" {
-			err = writeJSON(sys.Out, map[string]any{"routes": verdicts, "callers": app.grants(), "warnings": app.warnings()})
+			err = writeJSON(sys.Out, map[string]any{"routes": verdicts, "callers": app.grants(), "retiring": app.endings(time.Now()), "warnings": app.warnings()})
 		} else {
 			err = app.writeCheck(sys.Out, verdicts)
 		}
@@ -203,6 +203,7 @@ func (a *app) writeCheck(w io.Writer, verdicts []verdict) error {
 	if err := writeGrants(w, a.grants()); err != nil {
 		return err
 	}
+	a.writeEndings(w, time.Now())
 	for _, warning := range a.warnings() {
 		fmt.Fprintf(w, "\nwarning: %s\n", warning)
 	}

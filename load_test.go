@@ -31,7 +31,7 @@ identities:
     client_id: ` + fakes.vars["CLIENT"] + `
     credential: {kind: secret, env: SECRET}
 routes:
-  defender: {upstream: "` + fakes.vars["DEFENDER"] + `"}
+  defender: {upstream: "` + fakes.vars["DEFENDER"] + `", rate: off}
 `
 			file := filepath.Join(dir, "tokenbroker.yaml")
 			if err := os.WriteFile(file, []byte(settings), 0o600); err != nil {

@@ -33,7 +33,7 @@ identities:
     client_id: 11111111-1111-1111-1111-111111111111
     credential: {kind: secret, file: 'DIR/secret/client-secret'}
 routes:
-  defender: {upstream: 'DEFENDER'}
+  defender: {upstream: 'DEFENDER', rate: off}
 `
 
 // TestServeTakesWhatIsReplaced is the real binary, as it stands in a Pod: the

@@ -48,21 +48,42 @@ type names struct {
 }
 
 // namesOf are those by which programs call the listeners whose certificate is
-// made here: localhost, its addresses, and the hosts of the settings.
+// made here: localhost, its addresses, the hosts of the settings, and those that
+// a hosts file may point to them.
 func namesOf(cfg *config.Config) names {
 	n := names{[]string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1).To4(), net.IPv6loopback}}
 	for _, l := range cfg.Listen.Callers {
-		host := l.Address.Host
-		ip, err := netip.ParseAddr(host)
-		switch {
-		case !l.TLS.On, l.TLS.CertFile != "", host == "":
-		case err != nil && !slices.Contains(n.dns, host):
-			n.dns = append(n.dns, host)
-		case err == nil && !ip.IsUnspecified():
-			n.ips = append(n.ips, net.IP(ip.Unmap().AsSlice()))
+		if l.TLS.On && l.TLS.CertFile == "" {
+			n.add(l.Address.Host)
+			n.add(impersonated(cfg, &l))
 		}
 	}
 	return n
+}
+
+func (n *names) add(host string) {
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case host == "":
+	case err != nil && !slices.Contains(n.dns, host):
+		n.dns = append(n.dns, host)
+	case err == nil && !ip.IsUnspecified():
+		n.ips = append(n.ips, net.IP(ip.Unmap().AsSlice()))
+	}
+}
+
+// impersonated is the host of the upstream for which a listener can stand
+// unnoticed, where a hosts file leads there; empty: none. It takes TLS: by that
+// name, no page gets there whose own name was rebound.
+func impersonated(cfg *config.Config, l *config.Listener) string {
+	if l.Route == "" || l.Forward || !l.TLS.On {
+		return ""
+	}
+	r, err := cfg.Table.Route(l.Route)
+	if err != nil { // closed since the listener was opened
+		return ""
+	}
+	return r.Upstream.Hostname()
 }
 
 func newAuthority(n names) (*authority, error) {

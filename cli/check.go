@@ -56,6 +56,7 @@ type verdict struct {
 	Identity    string       `json:"identity"`
 	Tenant      entra.Tenant `json:"tenant"`
 	Scope       entra.Scope  `json:"scope"`
+	Bridge      string       `json:"bridge,omitempty"` // over which hunting goes to the upstream
 	Access      string       `json:"access"`
 	HandsOut    bool         `json:"hands_out"` // whether /token gives this scope's token to any caller
 	Optional    bool         `json:"optional"`
@@ -80,24 +81,24 @@ func (a *app) verdicts(ctx context.Context, live bool) []verdict {
 		if identity, err := a.table.Identity(r.Identity); err == nil && live {
 			tenants = identity.All()
 		}
-		for _, scope := range r.Scopes() {
+		for _, leg := range a.legs(r) {
 			for _, tenant := range tenants {
 				v := verdict{
-					Route: r.Name, Upstream: r.Upstream.String(), Identity: r.Identity, Scope: scope,
-					Access: accessText(r), Optional: r.Optional, Verdict: "valid",
+					Route: r.Name, Upstream: leg.route.Upstream.String(), Identity: r.Identity, Scope: leg.scope, Bridge: leg.bridge.String(),
+					Access: accessText(r), Optional: r.Optional, Verdict: leg.verdict, Advice: leg.advice,
 				}
-				granted, err := a.table.ResolveToken(route.Ask{Scope: scope, Identity: r.Identity, Tenant: string(tenant)})
+				granted, err := a.table.ResolveToken(route.Ask{Scope: leg.scope, Identity: r.Identity, Tenant: string(tenant)})
 				if err != nil {
 					v.fail(err)
 				} else {
 					v.Tenant = granted.Request.Tenant
-					v.HandsOut = slices.ContainsFunc(grants, func(g grant) bool { return g.Route == r.Name && g.Scope == scope && g.HandedOut })
+					v.HandsOut = slices.ContainsFunc(grants, func(g grant) bool { return g.Route == r.Name && g.Scope == leg.scope && g.HandedOut })
 					switch identity, _ := a.table.Identity(r.Identity); {
 					case identity.OnBehalfOf:
 						v.Verdict = "valid; its tokens are for users, each by their own X-User-Assertion, so none can be asked for here"
 					case !a.describeUser(ctx, &v, granted.Request.Identity):
 					case live:
-						a.live(ctx, &v, r, granted.Request, entraClock)
+						a.live(ctx, &v, &leg, granted.Request, entraClock)
 					}
 				}
 				all = append(all, v)
@@ -108,13 +109,13 @@ func (a *app) verdicts(ctx context.Context, live bool) []verdict {
 }
 
 // live gets the token and says what it is good for.
-func (a *app) live(ctx context.Context, v *verdict, r *route.Route, req entra.Request, entraClock *clock) {
-	identity := a.cfg.Identities[r.Identity]
+func (a *app) live(ctx context.Context, v *verdict, l *leg, req entra.Request, entraClock *clock) {
+	identity := a.cfg.Identities[l.route.Identity]
 	f := &finding{
-		catalogue: a.catalogue, route: r, scope: req.Scope, lets: func(e *defender.Endpoint) bool { return a.lets(r, e) },
+		catalogue: a.catalogue, route: l.route, scope: req.Scope, lets: l.lets,
 		authority: a.cfg.Authority, tenant: req.Tenant, client: identity.ClientID, managed: identity.Credential.Kind == config.ManagedIdentity,
 	}
-	if expires, ok := a.expires[r.Identity]; ok {
+	if expires, ok := a.expires[l.route.Identity]; ok {
 		f.expires = expires()
 	}
 	tok, err := a.source.Token(ctx, req)
@@ -130,7 +131,7 @@ func (a *app) live(ctx context.Context, v *verdict, r *route.Route, req entra.Re
 	}
 	f.skew, f.now = entraClock.ahead(), time.Now()
 	c := advise(f)
-	v.OK, v.Verdict, v.Advice = new(c.ok), c.verdict, c.steps
+	v.OK, v.Verdict, v.Advice = new(c.ok), c.verdict, slices.Concat(c.steps, l.advice)
 }
 
 // lets reports whether the route lets calls of an endpoint through.
@@ -176,6 +177,9 @@ func (a *app) writeCheck(w io.Writer, verdicts []verdict) error {
 		name := v.Route
 		if v.Optional {
 			name += " (built in)"
+		}
+		if v.Bridge != "" {
+			name += " (bridge)"
 		}
 		rows = append(rows, []string{
 			name, string(v.Scope), v.Identity, v.Access, yesNo(v.HandsOut), orElse(field(v.Audience), "-"), expiryText(v.Expires), orElse(string(v.Tenant), "-"), v.Verdict,

@@ -30,7 +30,7 @@ func newEnvPlace(cfg *config.Config, caller string) (envPlace, error) {
 	}
 	for i := range cfg.Listen.Callers {
 		switch l := &cfg.Listen.Callers[i]; {
-		case l.Route != "" || l.Address.Metadata(): // where one upstream stands, or IMDS alone
+		case l.Route != "" || l.Forward || l.Address.Metadata(): // where upstreams stand, or IMDS alone
 		case l.Address.Socket != "":
 			at.socket = orElse(at.socket, l.Address.Socket)
 		case l.TLS.On && at.secure == nil:
@@ -86,7 +86,7 @@ func (at envPlace) admitsAnonymous() bool {
 
 // atMetadata reports whether the broker listens where every SDK looks for IMDS.
 func (at envPlace) atMetadata() bool {
-	return slices.ContainsFunc(at.cfg.Listen.Callers, func(l config.Listener) bool { return l.Route == "" && l.Address.Metadata() })
+	return slices.ContainsFunc(at.cfg.Listen.Callers, func(l config.Listener) bool { return l.Route == "" && !l.Forward && l.Address.Metadata() })
 }
 
 // url is where SDKs find the broker, without a slash at the end: over plain http

@@ -34,10 +34,10 @@ identities:
   plain: {tenant: 22222222-2222-2222-2222-222222222222, client_id: 33333333-3333-3333-3333-333333333333, credential: {kind: certificate, file: DIR/plain/tls.crt, key_file: DIR/plain/tls.key}}
   projected: {tenant: 22222222-2222-2222-2222-222222222222, client_id: 44444444-4444-4444-4444-444444444444, credential: {kind: workload-identity, token_file: DIR/projected/token}}
 routes:
-  default: {upstream: DEFENDER, identity: default, scope: 'https://api.securitycenter.microsoft.com/.default'}
-  volume: {upstream: DEFENDER, identity: volume, scope: 'https://api.securitycenter.microsoft.com/.default'}
-  plain: {upstream: DEFENDER, identity: plain, scope: 'https://api.securitycenter.microsoft.com/.default'}
-  projected: {upstream: DEFENDER, identity: projected, scope: 'https://api.securitycenter.microsoft.com/.default'}
+  default: {upstream: DEFENDER, identity: default, scope: 'https://api.securitycenter.microsoft.com/.default', rate: off}
+  volume: {upstream: DEFENDER, identity: volume, scope: 'https://api.securitycenter.microsoft.com/.default', rate: off}
+  plain: {upstream: DEFENDER, identity: plain, scope: 'https://api.securitycenter.microsoft.com/.default', rate: off}
+  projected: {upstream: DEFENDER, identity: projected, scope: 'https://api.securitycenter.microsoft.com/.default', rate: off}
 `
 
 // rotation is a kind of credential, its generations by number.

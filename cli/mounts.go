@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"tokenbroker/config"
 	"tokenbroker/entra"
 	"tokenbroker/guard"
 	"tokenbroker/protocol"
@@ -96,7 +97,7 @@ func (a *app) metadataMounts() []server.Mount {
 // any letter case there, and here in the two that occur.
 func (a *app) sidecarMounts() []server.Mount {
 	on := a.cfg.Protocols.EntraSidecar
-	sidecar := protocol.Sidecar{Tokens: a.tokens(), Default: a.cfg.DefaultRoute, Overrides: on.Overrides, Verify: a.verify.inspect, Downstream: a.proxy}
+	sidecar := protocol.Sidecar{Tokens: a.tokens(), Default: a.cfg.DefaultRoute, Overrides: on.Overrides, Verify: a.verify.user, Downstream: a.proxy}
 	var mounts []server.Mount
 	for _, m := range []struct {
 		path    string
@@ -159,6 +160,14 @@ func onlyIf(on bool, setting string, m server.Mount) server.Mount {
 		})
 	}
 	return m
+}
+
+// routeGuard is the guard of a listener that stands for a route.
+func (a *app) routeGuard(at *config.Listener) *guard.Guard {
+	if host := impersonated(a.cfg, at); host != "" {
+		return a.guard.Named(host)
+	}
+	return a.guard
 }
 
 // routeMount is the one mount of a listener that stands for a route. Whoever may

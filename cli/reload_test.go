@@ -27,7 +27,7 @@ authority: %s
 identities:
   default: {tenant: %s, client_id: %s, credential: %s}
 routes:
-  default: {upstream: DEFENDER, identity: default, scope: 'https://api.securitycenter.microsoft.com/.default'}
+  default: {upstream: DEFENDER, identity: default, scope: 'https://api.securitycenter.microsoft.com/.default', rate: off}
 `
 
 const (
@@ -299,7 +299,7 @@ func TestReloadsLeaveNothingBehind(t *testing.T) {
 	}
 	var texts [2]string
 	for i, one := range stations {
-		texts[i] = strings.Replace(one.settings(), "routes:", fmt.Sprintf("cache: {size: %d}\nlimits: {response_header_timeout: %dm}\nroutes:\n  stream: {upstream: '%s', identity: default, scope: 'https://api.securitycenter.microsoft.com/.default'}", 100+i, 1+i, stream), 1)
+		texts[i] = strings.Replace(one.settings(), "routes:", fmt.Sprintf("cache: {size: %d}\nlimits: {response_header_timeout: %dm}\nroutes:\n  stream: {upstream: '%s', identity: default, scope: 'https://api.securitycenter.microsoft.com/.default', rate: off}", 100+i, 1+i, stream), 1)
 	}
 	b := at.serve(texts[0])
 	var streaming sync.WaitGroup

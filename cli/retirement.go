@@ -35,7 +35,7 @@ func (a *app) endings(now time.Time) []ending {
 			continue
 		}
 		for _, e := range a.catalogue.Endpoints() {
-			if on, settled := e.Retirement(); !on.IsZero() && a.reaches(r, &e) {
+			if on, settled := e.Retirement(); !on.IsZero() && a.reaches(r, &e) && !a.isBridged(r, &e) {
 				all = gathered(all, &e, ending{Route: r.Name, Ends: on.Format(time.DateOnly), DaysLeft: daysLeft(on, now), Settled: settled})
 			}
 		}

@@ -106,7 +106,7 @@ authority: ENTRA
 identities:
   default: {tenant: 22222222-2222-2222-2222-222222222222, client_id: 11111111-1111-1111-1111-111111111111, credential: {kind: secret, file: DIR/secret/client-secret}}
 routes:
-  default: {upstream: DEFENDER, identity: default, scope: 'https://api.securitycenter.microsoft.com/.default'}
+  default: {upstream: DEFENDER, identity: default, scope: 'https://api.securitycenter.microsoft.com/.default', rate: off}
 `
 
 const callersWithKeys = callersWithoutKeys + `

@@ -49,6 +49,7 @@ func newService(first *app, log *logWriter, audit *auditFile, reload *reloader) 
 		Audit:             audit.Handler(),
 		Status:            func() any { return s.current().status() },
 		Refused:           reload.faults,
+		Families:          first.traffic.families(),
 		Counters:          slices.Concat(cacheCounters(first.cache), lossCounters(log, audit), reload.counters()),
 		ReadHeaderTimeout: first.cfg.Limits.ReadHeaderTimeout,
 		ReadTimeout:       first.cfg.Limits.ReadTimeout,
@@ -148,8 +149,10 @@ func (s *service) handlers(a *app) []http.Handler {
 	var handlers []http.Handler
 	for _, d := range s.doors {
 		switch {
+		case d.at.Forward:
+			handlers = append(handlers, withPath(s.srv.Handler(a.guard.ForwardProxy(), a.forwardMount(&d.at))))
 		case d.at.Route != "":
-			handlers = append(handlers, s.srv.Handler(a.guard, a.routeMount(d.at.Route)))
+			handlers = append(handlers, s.srv.Handler(a.routeGuard(&d.at), a.routeMount(d.at.Route)))
 		case d.at.Address.Metadata():
 			// Whoever can make a program fetch a URL tries this address first.
 			handlers = append(handlers, s.srv.Handler(a.guard, a.metadataMounts()...))

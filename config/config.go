@@ -104,6 +104,9 @@ type Listener struct {
 	// The route whose upstream stands at `/` of this listener, for tools that take a host but no base path.
 	Route string `yaml:"route"`
 
+	// Whether this listener is a forward proxy instead, for tools whose host cannot be changed but that take a proxy, as in `HTTP_PROXY`, and a URL with `http://`. It calls the upstreams of the routes, by `https`, and nothing else; with `route` that of this one alone. See [forward.md](forward.md).
+	Forward bool `yaml:"forward"`
+
 	// The file mode of a Unix socket, octal, `0660` unless set. Never for others. On Windows it has no effect.
 	Mode fs.FileMode `yaml:"mode"`
 
@@ -309,8 +312,11 @@ type Route struct {
 	// Calls that are refused, even if `allow` names them.
 	Deny []Rule `yaml:"deny"`
 
-	// How the calls are paced. `catalogue`, which is also what it is without this key: each endpoint is kept to the ceilings that are documented for it, together with all other calls of the same application in the same tenant. `off`: not at all; a 429 of the upstream holds calls back all the same. Or figures of your own for all calls of the route together, with `per_minute` and perhaps `burst`.
+	// How the calls are paced. `catalogue`, which is also what it is without this key: each endpoint is kept to the ceilings that are documented for it, together with all other calls of the same application in the same tenant. `off`: not at all; the upstream's 429 goes to who called. Or figures of your own for all calls of the route together, with `per_minute` and perhaps `burst`.
 	Rate Rate `yaml:"rate"`
+
+	// `graph-hunting`: hunting by this route goes to Microsoft Graph, whose `runHuntingQuery` stays when `POST /api/advancedhunting/run` and `POST /api/advancedqueries/run` end; callers send and get what they always have. The app needs `ThreatHunting.Read.All` of Microsoft Graph. The rules of this route decide, with the path that the caller wrote, not those of `graph`; of that route comes where Graph is. Graph's own limits hold: three minutes and 50 MB a query. Not where Graph has no hunting, as in the cloud `china`. Empty: off.
+	Bridge route.Bridge `yaml:"bridge"`
 }
 
 // Rate says how the calls of a route are paced. In the file `catalogue` or `off`

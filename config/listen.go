@@ -140,6 +140,7 @@ func (l *loader) checkListen() {
 		if c.Route != "" {
 			l.checkRouteName(join(path, "route"), c.Route)
 		}
+		l.checkForward(c, path)
 		l.checkMode(c, path)
 		l.checkTLS(c, join(path, "tls"))
 		l.checkWhoComes(c.Address, path)

@@ -105,6 +105,7 @@ func TestExample(t *testing.T) {
 		{Address: Address{Host: "localhost", Port: 5178}},
 		{Address: Address{Socket: "/run/tokenbroker/callers.sock"}, Mode: 0o660},
 		{Address: Address{Host: "localhost", Port: 5180}, Route: "mde"},
+		{Address: Address{Host: "localhost", Port: 5181}, Forward: true},
 		{Address: Address{Host: "localhost", Port: 8443}, TLS: TLS{On: true, CAOut: "/run/tokenbroker/ca.pem"}},
 		{Address: Address{Host: "127.0.0.1", Port: 8444}, TLS: TLS{On: true, CertFile: "/etc/tokenbroker/tls/tls.crt", KeyFile: "/etc/tokenbroker/tls/tls.key"}},
 	}

@@ -49,6 +49,7 @@ func (l *loader) makeTable(identities []route.Identity) {
 			Allow:    tableRules(set.Allow),
 			Deny:     tableRules(set.Deny),
 			Rate:     route.Rate(set.Rate),
+			Bridge:   set.Bridge,
 			Optional: !named,
 		}
 		if b, ok := builtin[name]; ok {

@@ -98,12 +98,18 @@ func TestFaultsOfUsers(t *testing.T) {
 		{"no secret on behalf", "kind: on-behalf-of, credential: {kind: secret}", "", path + "credential.credential: neither file nor env is set; want the file with the client secret"},
 		{"another's fields on behalf", "kind: on-behalf-of, credential: {kind: secret, file: /s, key_file: /k, tenant: a.example, client_id: " + client + "}", "", path + "credential.credential.key_file: belongs to kind certificate; remove it, or change the kind\n" +
 			path + "credential.credential.tenant: the app is the identity's own; remove it\n" + path + "credential.credential.client_id: the app is the identity's own; remove it"},
-		{"audiences that are none", "kind: on-behalf-of, audiences: [portal, 'api://contoso/portal/.default', '" + client + "'], credential: {" + app + "}", "",
-			path + `credential.audiences[0]: "portal": ` + uri + "\n" + path + `credential.audiences[1]: "api://contoso/portal/.default": ` + uri + "\n" + path + `credential.audiences[2]: "` + client + `": ` + uri},
-		{"audience of another app", "kind: on-behalf-of, audiences: ['api://99999999-9999-9999-9999-999999999999'], credential: {" + app + "}", "",
-			path + `credential.audiences[0]: "api://99999999-9999-9999-9999-999999999999": that is another app than client_id; remove it`},
-		{"audience of a route", "kind: on-behalf-of, audiences: ['api://contoso/portal', 'https://api.security.microsoft.com'], credential: {" + app + "}", "",
-			path + `credential.audiences[1]: "https://api.security.microsoft.com": route "defender" gets tokens for it, and such a token was given to be sent there; want the app's own`},
+		{
+			"audiences that are none", "kind: on-behalf-of, audiences: [portal, 'api://contoso/portal/.default', '" + client + "'], credential: {" + app + "}", "",
+			path + `credential.audiences[0]: "portal": ` + uri + "\n" + path + `credential.audiences[1]: "api://contoso/portal/.default": ` + uri + "\n" + path + `credential.audiences[2]: "` + client + `": ` + uri,
+		},
+		{
+			"audience of another app", "kind: on-behalf-of, audiences: ['api://99999999-9999-9999-9999-999999999999'], credential: {" + app + "}", "",
+			path + `credential.audiences[0]: "api://99999999-9999-9999-9999-999999999999": that is another app than client_id; remove it`,
+		},
+		{
+			"audience of a route", "kind: on-behalf-of, audiences: ['api://contoso/portal', 'https://api.security.microsoft.com'], credential: {" + app + "}", "",
+			path + `credential.audiences[1]: "https://api.security.microsoft.com": route "defender" gets tokens for it, and such a token was given to be sent there; want the app's own`,
+		},
 		{"audiences of a secret", app + ", audiences: ['api://contoso/portal']", "", path + "credential.audiences: belongs to kind on-behalf-of; remove it, or change the kind"},
 		{"a store of an app", app, ", store: memory", path + "store: there is no sign-in to keep: it belongs to kind device-code or browser; remove it"},
 		{"a store of a password", "kind: password, username: a@b, password_file: /p", ", store: {file: /s, key_file: /k}", path + "store: there is no sign-in to keep: it belongs to kind device-code or browser; remove it"},

@@ -68,6 +68,8 @@ func setText(setting any, text string) (ok bool, err error) {
 		*p, err = parseUpstream(text)
 	case *route.Access:
 		*p, err = route.ParseAccess(text)
+	case *route.Bridge:
+		*p, err = route.ParseBridge(text)
 	case *route.Pattern:
 		*p, err = route.ParsePattern(text)
 	case *entra.Cloud:

@@ -62,6 +62,9 @@ func (c *caller) decideInside(req *entra.Request) Decision {
 			return allow("routes." + r.Name)
 		}
 	}
+	if req.Use == entra.Proxy && c.table.Bridged(req.Route, req.Scope, req.Identity) {
+		return allow("routes." + req.Route + ".bridge")
+	}
 	if req.Use == entra.Inspect && c.granted(req, users) {
 		return allow(c.grants)
 	}

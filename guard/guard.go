@@ -73,6 +73,7 @@ type Guard struct {
 	anonymous bool
 	open      bool // callers need no proof
 	hosts     map[string]bool
+	forward   bool // it stands at a forward proxy
 }
 
 // New makes a guard.
@@ -86,13 +87,18 @@ func New(cfg Config) *Guard {
 		hosts:     map[string]bool{"localhost": true, "127.0.0.1": true, "::1": true},
 	}
 	maps.DeleteFunc(g.uids, func(uid int, _ string) bool { return !tellsUser(uid) })
-	for _, host := range cfg.Hosts {
+	g.name(cfg.Hosts)
+	return g
+}
+
+// name adds to the names that the listeners go by.
+func (g *Guard) name(hosts []string) {
+	for _, host := range hosts {
 		if addr, err := netip.ParseAddr(host); err == nil && addr.IsUnspecified() {
 			continue
 		}
 		g.hosts[strings.ToLower(host)] = true
 	}
-	return g
 }
 
 // Open reports whether callers need no proof.
@@ -107,7 +113,11 @@ func (g *Guard) Open() bool { return g.open }
 // A nil keysOf stands for a protocol that cannot carry a key.
 func (g *Guard) Admit(r *http.Request, keysOf KeysOf) (Principal, error) {
 	a := arrive(r)
-	for _, check := range [...]func(arrival) error{g.checkPeer, g.checkHost, checkForwarded, checkSite, g.checkPlaces} {
+	host, site := g.checkHost, checkSite
+	if g.forward {
+		host, site = checkTarget, checkNoPage
+	}
+	for _, check := range [...]func(arrival) error{g.checkPeer, host, checkForwarded, site, g.checkPlaces} {
 		if err := check(a); err != nil {
 			return Principal{}, err
 		}
@@ -140,8 +150,10 @@ func (g *Guard) identify(a arrival, keysOf KeysOf) (Principal, error) {
 		return Principal{}, entra.Errorf(entra.Unadmitted, op, "caller: unknown, and this protocol cannot carry a key; use one that can, or configure a caller named %s", Anonymous)
 	case g.keys == nil:
 		return Principal{}, entra.Errorf(entra.Unadmitted, op, "caller: unknown, and no caller keys are configured; call by Unix socket, as a user whose uid a caller has")
+	case g.forward:
+		return Principal{}, entra.Errorf(entra.Unadmitted, "guard.key", "caller key: none in the request; send it as the password of the proxy, as in HTTP_PROXY=http://broker:KEY@localhost:5180")
 	}
-	return Principal{}, entra.Errorf(entra.Unadmitted, "guard.key", "caller key: none in the request; send it as X-Broker-Key")
+	return Principal{}, entra.Errorf(entra.Unadmitted, "guard.key", "caller key: none in the request; send it as X-Broker-Key, an SDK as IDENTITY_HEADER, an OAuth 2.0 client as client_secret")
 }
 
 // callerByUID names the caller whose process it is; empty: nobody's.

@@ -5,6 +5,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"time"
 
 	"tokenbroker/entra"
 	"tokenbroker/route"
@@ -16,7 +17,8 @@ type exchange struct {
 	call   *route.Call
 	in     *http.Request
 	prefix string
-	hint   string // why the upstream refused the call; empty: it did not
+	hint   string    // why the upstream refused the call; empty: it did not
+	sent   time.Time // last
 }
 
 // aim points the outgoing request at the route's upstream. The path is that
@@ -49,9 +51,14 @@ func (e *exchange) answer(res *http.Response) error {
 	if e.hint != "" {
 		res.Header.Set("X-Token-Broker-Hint", e.hint)
 	}
+	if e.call.Bridge != route.NoBridge {
+		if err := e.recross(res); err != nil {
+			return err
+		}
+	}
 	res.Body = &answerBody{ReadCloser: res.Body, res: res, in: e.in, upstream: e.call.Route.Upstream.Host}
 	switch {
-	case e.in.Host == "" || !mayHaveLinks(res):
+	case e.in.Host == "" || e.call.Bridge != route.NoBridge || !mayHaveLinks(res):
 	case isCompressed(res.Header):
 		e.cfg.Logger.WarnContext(ctx, "answer compressed though nobody asked for it, paging links in it left as they are", "route", e.call.Route.Name)
 	default:

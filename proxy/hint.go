@@ -38,7 +38,7 @@ func (t *transport) lacks(tok entra.Token) bool {
 // explain finds out why the upstream refused the call, for the answer's header
 // and the log. The answer itself stays as it is.
 func (t *transport) explain(ctx context.Context, res *http.Response, tok entra.Token) {
-	if res.StatusCode != http.StatusUnauthorized && res.StatusCode != http.StatusForbidden {
+	if t.limited(ctx, res) || res.StatusCode != http.StatusUnauthorized && res.StatusCode != http.StatusForbidden {
 		return
 	}
 	var body []byte

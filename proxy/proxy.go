@@ -139,6 +139,10 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, prefix string, tar
 		body = &requestBody{ReadCloser: http.MaxBytesReader(w, r.Body, p.cfg.MaxRequestBody), in: r}
 		r.Body = body
 	}
+	if err := cross(r, &call); err != nil {
+		p.fail(w, r, err)
+		return
+	}
 	e := &exchange{Proxy: p, call: &call, in: r, prefix: prefix}
 	pace := p.paceOf(r, &call)
 	if applied := pace.applied(); applied != "" {
@@ -192,6 +196,8 @@ func (p *Proxy) admit(r *http.Request, target route.Target) (route.Call, error) 
 	if err := p.cfg.Permit(r.Context(), &call); err != nil {
 		return route.Call{}, err
 	}
+	call = call.Cross() // judged as the caller wrote it
+	trail.Scope = call.Scope
 	if r.ContentLength > p.cfg.MaxRequestBody {
 		return route.Call{}, tooLarge(&http.MaxBytesError{Limit: p.cfg.MaxRequestBody})
 	}

@@ -164,6 +164,7 @@ func (t *transport) send(ctx context.Context, req *http.Request, tok entra.Token
 	out := req.WithContext(ctx)
 	out.Header = maps.Clone(req.Header) // ReverseProxy's map; the values are not written to
 	out.Header["Authorization"] = tok.Header()
+	t.sent = time.Now()
 	res, err := t.cfg.Transport.RoundTrip(out)
 	if failure := t.body.failure(); err != nil && failure != nil {
 		return nil, failure

@@ -28,8 +28,11 @@ type Call struct {
 	Endpoint *defender.Endpoint // nil: the catalogue does not know it
 	Method   string
 	Path     Path
+	Bridge   Bridge // the one that it has crossed, see [Call.Cross]; zero: none
 
 	Assertion entra.Secret // the user's whom it is made for; zero: the identity itself
+
+	crossing *crossing // what becomes of it; nil: it stays what it is
 }
 
 // Resolve resolves a call. It does not judge it: see [Call.Permitted].
@@ -57,15 +60,17 @@ func (t *Table) Resolve(target Target) (Call, error) {
 	if err := identity.actsFor(target.Assertion); err != nil {
 		return Call{}, err
 	}
+	endpoint := t.endpoint(r, target.Method, path)
 	return Call{
 		Route:     r,
 		Identity:  identity,
 		Tenant:    tenant,
 		Scope:     scope,
-		Endpoint:  t.endpoint(r, target.Method, path),
+		Endpoint:  endpoint,
 		Method:    target.Method,
 		Path:      path,
 		Assertion: target.Assertion,
+		crossing:  t.crossing(r, endpoint),
 	}, nil
 }
 

@@ -90,7 +90,8 @@ type Route struct {
 	Allow    []Rule // empty: all that Access lets through
 	Deny     []Rule // beats Allow
 	Rate     Rate
-	Optional bool // built in, and not named by the configuration
+	Bridge   Bridge // over which its hunting goes; see [Call.Cross]
+	Optional bool   // built in, and not named by the configuration
 }
 
 // Rate says how the calls of a route are paced. The zero value keeps each

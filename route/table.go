@@ -27,6 +27,7 @@ type Table struct {
 	users      map[entra.Scope][]*Route // the open ones whose calls can need the scope
 	akin       map[entra.Scope][]*Route // those that need the same resource application by another of its names
 	closed     map[string]string        // of the optional ones, why each is closed
+	bridges    map[string]*crossing     // by the name of the route
 }
 
 // NewTable makes a table, or says all that is wrong, each fault with its place
@@ -104,7 +105,7 @@ func (t *Table) addRoutes(given []Route) (faults []error) {
 			t.routes = append(t.routes, r)
 		}
 	}
-	return faults
+	return append(faults, t.addBridges(routes)...)
 }
 
 // Routes lists the open routes, in the order in which they were given.

@@ -21,7 +21,7 @@ type View struct {
 // View returns the table as one caller sees it. What is outside of the view
 // does not exist there: no name resolves to it, and no error speaks of it.
 func (t *Table) View(v View) *Table {
-	part := &Table{catalogue: t.catalogue}
+	part := &Table{catalogue: t.catalogue, bridges: t.bridges}
 	for _, r := range t.routes {
 		if names(v.Routes, r.Name) && (len(v.Identities) == 0 || slices.Contains(v.Identities, r.Identity)) {
 			part.routes = append(part.routes, r)

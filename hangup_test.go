@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -40,6 +41,11 @@ func TestHangUpBeforeTheBrokerListens(t *testing.T) {
 // that is too much, until somebody reads all that it has to say about it.
 func begun(t *testing.T, command string) (cmd *exec.Cmd, said *os.File) {
 	t.Helper()
+	// Under nohup the signal would be ignored, and by what we start as well: what
+	// is caught here is the default there.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(caught) })
 	said, stderr, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

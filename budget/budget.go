@@ -17,6 +17,8 @@ import (
 const (
 	// maxHold bounds how long an upstream may hold calls back.
 	maxHold = time.Hour
+	// lesson is how long it is remembered that there were too many calls.
+	lesson = time.Hour
 	// maxWaiting bounds how many calls of one caller may wait for one budget.
 	maxWaiting = 128
 	// maxCallers bounds how many callers may wait for one budget.
@@ -36,9 +38,13 @@ type Key struct {
 type Call struct {
 	Key      Key
 	Ceilings []Ceiling     // none: nothing is known, and calls wait only when an answer has said so
+	AtLeast  []Ceiling     // in the place of none, for an hour after such an answer: what the API promises to take, and maybe takes more of
 	Caller   string        // who stands in line
 	Patience time.Duration // how long it waits; zero: not at all
 }
+
+// MaxPatience is how long a caller may wait at most.
+const MaxPatience = 5 * time.Minute
 
 // Ledger has the budgets. Its zero value is ready, and it is safe for concurrent
 // use.
@@ -50,26 +56,24 @@ type Ledger struct {
 // Take returns when the call may be made. For a caller that would have to wait
 // for longer than it is willing to it returns an error of kind
 // [entra.Exhausted] at once, which says how long it would be.
-func (l *Ledger) Take(ctx context.Context, c Call) error { return l.budget(c).take(ctx, c) }
+func (l *Ledger) Take(ctx context.Context, c Call) error { return l.budget(c.Key).take(ctx, c) }
 
 // Hold lets no call of the budget go for that long: the upstream has said so. A
 // time beyond an hour counts as one.
-func (l *Ledger) Hold(c Call, d time.Duration) { l.budget(c).hold(min(d, maxHold)) }
+func (l *Ledger) Hold(key Key, d time.Duration) { l.budget(key).hold(min(d, maxHold)) }
 
-// budget returns the budget of a call, and makes it fit the call's ceilings.
-func (l *Ledger) budget(c Call) *budget {
+func (l *Ledger) budget(key Key) *budget {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := l.budgets[c.Key]
+	b := l.budgets[key]
 	if b == nil {
 		if l.budgets == nil {
 			l.budgets = map[Key]*budget{}
 		}
 		l.tidy()
 		b = &budget{lines: map[string]*line{}}
-		l.budgets[c.Key] = b
+		l.budgets[key] = b
 	}
-	b.fit(c.Ceilings)
 	return b
 }
 

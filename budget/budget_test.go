@@ -140,7 +140,7 @@ func TestPatience(t *testing.T) {
 			}
 		})
 		synctest.Wait()
-		l.Hold(call("a", 0, perMinute(1)), 101*time.Second)
+		l.Hold(call("a", 0).Key, 101*time.Second)
 		all.Wait()
 	})
 }
@@ -178,8 +178,8 @@ func TestHeldBack(t *testing.T) {
 		for range 1000 {
 			must(t, l.Take(t.Context(), unknown))
 		}
-		l.Hold(unknown, 30*time.Second)
-		l.Hold(unknown, 10*time.Second) // another answer, of a call that went earlier
+		l.Hold(unknown.Key, 30*time.Second)
+		l.Hold(unknown.Key, 10*time.Second) // another answer, of a call that went earlier
 		if got := refused(t, l.Take(t.Context(), unknown)); got != 30*time.Second {
 			t.Errorf("%v, want 30 s", got)
 		}
@@ -189,9 +189,46 @@ func TestHeldBack(t *testing.T) {
 		}
 		time.Sleep(30 * time.Second)
 		must(t, l.Take(t.Context(), unknown))
-		l.Hold(unknown, 1000*time.Hour)
+		l.Hold(unknown.Key, 1000*time.Hour)
 		if got := refused(t, l.Take(t.Context(), unknown)); got != time.Hour {
 			t.Errorf("%v, want an hour at most", got)
+		}
+	})
+}
+
+// What an API takes at least counts for an hour after it has had too much, and
+// those who wait do not all go at once.
+func TestTooManyIsALesson(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l budget.Ledger
+		c := call("a", 0)
+		c.AtLeast = []budget.Ceiling{perMinute(2)}
+		for range 100 {
+			must(t, l.Take(t.Context(), c))
+		}
+		l.Hold(c.Key, 10*time.Second)
+		begun := time.Now()
+		var all sync.WaitGroup
+		var mu sync.Mutex
+		var went []time.Duration
+		for range 5 {
+			all.Go(func() {
+				c := c
+				c.Patience = budget.MaxPatience
+				must(t, l.Take(t.Context(), c))
+				mu.Lock()
+				defer mu.Unlock()
+				went = append(went, time.Since(begun))
+			})
+		}
+		all.Wait()
+		slices.Sort(went)
+		if want := []time.Duration{10 * time.Second, 10 * time.Second, 71 * time.Second, 71 * time.Second, 132 * time.Second}; !slices.Equal(went, want) {
+			t.Errorf("went after %v, want %v", went, want)
+		}
+		time.Sleep(time.Hour)
+		for range 100 {
+			must(t, l.Take(t.Context(), c))
 		}
 	})
 }
@@ -251,6 +288,28 @@ func TestOtherCeiling(t *testing.T) {
 		if took := time.Since(begun); took != 0 {
 			t.Errorf("%v, want none", took)
 		}
+	})
+}
+
+// Calls of two configurations meet during a reload, and whoever changes a figure
+// does not get its calls twice.
+func TestWhatWentCountsUnderOtherCeilings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l budget.Ledger
+		went := 0
+		for n := range 60 {
+			if l.Take(t.Context(), call("a", 0, perMinute(20+n%2))) == nil {
+				went++
+			}
+		}
+		if went != 21 {
+			t.Errorf("%d calls at once, want 21", went)
+		}
+		if got := refused(t, l.Take(t.Context(), call("a", 0, perMinute(10)))); got != 61*time.Second {
+			t.Errorf("%v below a lower ceiling, want 61 s", got)
+		}
+		time.Sleep(61 * time.Second)
+		must(t, l.Take(t.Context(), call("a", 0, perMinute(10))))
 	})
 }
 

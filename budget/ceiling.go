@@ -27,11 +27,19 @@ type ceiling interface {
 	used(now time.Time) int
 }
 
-func (c Ceiling) make() ceiling {
+// after makes the ceiling. What counted against one of the same length before it
+// counts on.
+func (c Ceiling) after(before []ceiling) ceiling {
 	if c.Burst > 0 {
 		return &bucket{limit: rate.NewLimiter(rate.Limit(float64(c.Calls)/c.Per.Seconds()), c.Burst), size: c.Burst}
 	}
-	return &window{calls: c.Calls, per: c.Per + margin}
+	next := &window{calls: c.Calls, per: c.Per + margin}
+	for _, old := range before {
+		if w, ok := old.(*window); ok && w.per == next.per {
+			next.went = w.went
+		}
+	}
+	return next
 }
 
 // margin is how much longer than documented a call counts. It is on the way for
@@ -74,9 +82,7 @@ func (w *window) forget(now time.Time) {
 	for n < len(w.went) && now.Sub(w.went[n]) >= w.per {
 		n++
 	}
-	if n > 0 {
-		w.went = append(w.went[:0], w.went[n:]...)
-	}
+	w.went = w.went[n:] // append moves them when it has to
 }
 
 // bucket spreads the calls.

@@ -2,6 +2,7 @@ package budget
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"sync"
@@ -16,6 +17,8 @@ type budget struct {
 	limits   []Ceiling  // as they were configured
 	ceilings []ceiling
 	held     time.Time        // no call goes before
+	taught   time.Time        // when the upstream last said that there were too many; zero: never
+	atLeast  []Ceiling        // what counts from then on, where nothing does before
 	lines    map[string]*line // by caller, of those who wait
 	turns    []*line          // whose turn it is, in order
 	waiting  int
@@ -28,24 +31,34 @@ type line struct {
 	calls  []chan struct{} // closed when the call may go
 }
 
-// fit holds the calls to other ceilings than before, where they differ. What was
-// counted so far does not count against them.
-func (b *budget) fit(limits []Ceiling) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+// fit holds the calls to other ceilings than before, where they differ. What
+// went already still counts: a reload gives nobody a second budget, and calls of
+// the configuration before it may come in between.
+func (b *budget) fit(limits []Ceiling, now time.Time) {
 	if slices.Equal(b.limits, limits) {
 		return
 	}
-	b.limits, b.ceilings = slices.Clone(limits), nil
+	var ceilings []ceiling
 	for _, limit := range limits {
-		b.ceilings = append(b.ceilings, limit.make())
+		ceilings = append(ceilings, limit.after(b.ceilings))
 	}
-	b.serve(time.Now())
+	b.limits, b.ceilings = slices.Clone(limits), ceilings
+	b.serve(now)
+}
+
+// known returns what calls are held to, of which so much is documented.
+func (b *budget) known(documented []Ceiling, now time.Time) []Ceiling {
+	if len(documented) == 0 && !b.taught.IsZero() && now.Sub(b.taught) < lesson {
+		return b.atLeast
+	}
+	return documented
 }
 
 func (b *budget) take(ctx context.Context, c Call) error {
 	b.mu.Lock()
 	now := time.Now()
+	b.atLeast = c.AtLeast
+	b.fit(b.known(c.Ceilings, now), now)
 	if b.waiting == 0 && !b.free(now, 0).After(now) {
 		b.spend(now)
 		b.mu.Unlock()
@@ -87,8 +100,11 @@ func (b *budget) wait(caller string) time.Duration {
 // exhausted says how long to wait, in whole seconds as Retry-After has them.
 func exhausted(key Key, wait time.Duration) error {
 	seconds := max(1, math.Ceil(wait.Seconds()))
-	err := entra.Errorf(entra.Exhausted, "budget.take", "%s: the calls that the API takes of this application in this tenant are used up for another %.0f s; wait, or send Prefer: wait=%.0f to be held in line",
-		key.Limit, seconds, seconds)
+	remedy := "come back then"
+	if wait <= MaxPatience {
+		remedy = fmt.Sprintf("wait, or send Prefer: wait=%.0f to be held in line", seconds)
+	}
+	err := entra.Errorf(entra.Exhausted, "budget.take", "%s: the calls that the API takes of this application in this tenant are used up for another %.0f s; %s", key.Limit, seconds, remedy)
 	err.RetryAfter = time.Duration(seconds) * time.Second
 	return err
 }
@@ -205,8 +221,13 @@ func (b *budget) wake(after time.Duration) {
 func (b *budget) hold(d time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if until := time.Now().Add(d); until.After(b.held) {
+	now := time.Now()
+	if until := now.Add(d); until.After(b.held) {
 		b.held = until
+	}
+	b.taught = now
+	if len(b.limits) == 0 {
+		b.fit(b.atLeast, now)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // TestCallersShareWhatTheAPITakes: all callers and all routes that lead to one
-// endpoint have one budget; /metrics shows it, and a reload keeps it.
+// endpoint have one budget, and /metrics shows it.
 func TestCallersShareWhatTheAPITakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAzure(t)
@@ -46,6 +46,30 @@ func TestCallersShareWhatTheAPITakes(t *testing.T) {
 		resp = b.call(http.MethodPost, "/proxy/mde/api/advancedqueries/run", `{"Query":"DeviceInfo"}`, "Content-Type", "application/json", "Prefer", "wait=90")
 		if resp.StatusCode != http.StatusOK || resp.Header.Get("Preference-Applied") != "wait=90" || time.Since(begun) < time.Minute {
 			t.Errorf("one that waits: %s after %v, %q", resp.Status, time.Since(begun), resp.Header)
+		}
+	})
+}
+
+// What was called counts under the next configuration too, and what was learnt.
+func TestReloadKeepsBudgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAzure(t)
+		const settings = "identities: {default: {tenant: 22222222-2222-2222-2222-222222222222, client_id: 11111111-1111-1111-1111-111111111111, credential: {kind: secret, file: 'DIR/client-secret'}}}\nroutes: {mde: {}}\n"
+		b := a.serving(settings)
+		hunt := func() string {
+			resp, err := b.at.Post("http://broker/proxy/mde/api/advancedqueries/run", "application/json", strings.NewReader(`{"Query":"DeviceInfo"}`))
+			must(t, err)
+			text(t, resp)
+			return resp.Status + " " + resp.Header.Get("X-Token-Broker-Error")
+		}
+		for n := range 45 {
+			if got := hunt(); got != "200 OK " {
+				t.Fatalf("call %d: %s", n, got)
+			}
+		}
+		b.reload(settings + "log: {level: debug}\n")
+		if got, want := hunt(), "429 Too Many Requests "+entra.Exhausted.String(); got != want {
+			t.Errorf("the 46th: %s, want %s", got, want)
 		}
 	})
 }

@@ -219,7 +219,10 @@ func call(t *testing.T, method, target, body string, header ...string) answer {
 	if body != "" {
 		reader = strings.NewReader(body)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), method, target, reader)
+	// What would be sent for ever is to fail, not to hang.
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, target, reader)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ func (p *Proxy) paceOf(r *http.Request, call *route.Call) *pace {
 		return nil
 	}
 	patience := takePatience(r.Header)
-	limit, ceilings := p.cfg.ceilingsOf(call)
+	limit, ceilings, atLeast := p.cfg.ceilingsOf(call)
 	return &pace{
 		ledger: p.cfg.Budgets,
 		call: budget.Call{
@@ -41,6 +41,7 @@ func (p *Proxy) paceOf(r *http.Request, call *route.Call) *pace {
 				Limit:       limit,
 			},
 			Ceilings: ceilings,
+			AtLeast:  atLeast,
 			Caller:   entra.TrailOf(r.Context()).Principal,
 			Patience: patience,
 		},
@@ -50,14 +51,16 @@ func (p *Proxy) paceOf(r *http.Request, call *route.Call) *pace {
 
 // ceilingsOf names what limits the call, and how far. The figures of a route
 // are for all of its calls; the catalogue's are an endpoint's, whatever route
-// leads there.
-func (c *Config) ceilingsOf(call *route.Call) (limit string, ceilings []budget.Ceiling) {
+// leads there. What the catalogue does not know is the route's, without any. What
+// an API takes at least counts once it has had too much.
+func (c *Config) ceilingsOf(call *route.Call) (limit string, ceilings, atLeast []budget.Ceiling) {
+	ofRoute := "route " + call.Route.Name
 	if rate := call.Route.Rate; rate.PerMinute > 0 {
-		return "route " + call.Route.Name, []budget.Ceiling{{Calls: rate.PerMinute, Per: time.Minute, Burst: rate.Burst}}
+		return ofRoute, []budget.Ceiling{{Calls: rate.PerMinute, Per: time.Minute, Burst: rate.Burst}}, nil
 	}
 	e := c.known(call)
 	if e == nil {
-		return call.Route.Name + " other", nil
+		return ofRoute, nil, nil
 	}
 	if e.PerMinute > 0 {
 		ceilings = append(ceilings, budget.Ceiling{Calls: e.PerMinute, Per: time.Minute})
@@ -65,7 +68,10 @@ func (c *Config) ceilingsOf(call *route.Call) (limit string, ceilings []budget.C
 	if e.PerHour > 0 {
 		ceilings = append(ceilings, budget.Ceiling{Calls: e.PerHour, Per: time.Hour})
 	}
-	return e.Budget(), ceilings
+	if e.AtLeast > 0 {
+		atLeast = []budget.Ceiling{{Calls: e.AtLeast, Per: time.Minute}}
+	}
+	return e.Budget(), ceilings, atLeast
 }
 
 // known returns the endpoint that is called, as far as the token is for its API:
@@ -90,6 +96,13 @@ func (p *pace) applied() string {
 // patient reports whether the caller is willing to wait.
 func (p *pace) patient() bool { return p != nil && p.asked > 0 }
 
+// dropPatience lets the call wait no more, if so.
+func (p *pace) dropPatience(so bool) {
+	if p != nil && so {
+		p.asked, p.call.Patience = 0, 0
+	}
+}
+
 // take waits for the call's turn.
 func (p *pace) take(ctx context.Context) (waited bool, err error) {
 	if p == nil {
@@ -111,7 +124,7 @@ func (p *pace) throttled(res *http.Response) bool {
 	var body []byte
 	body, res.Body = peek(res.Body)
 	hold := holdOf(res.Header, body)
-	p.ledger.Hold(p.call, hold)
+	p.ledger.Hold(p.call.Key, hold)
 	if res.Header.Get("Retry-After") == "" {
 		res.Header.Set("Retry-After", strconv.Itoa(int(math.Ceil(hold.Seconds()))))
 	}

@@ -98,6 +98,31 @@ func TestUnknownCallsAreHeldBackByRoute(t *testing.T) {
 	})
 }
 
+// Whatever the routes are called.
+func TestRoutesAreHeldBackApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, (&throttling{times: 1, retryAfter: "30"}).ServeHTTP, paced, func(cfg *proxy.Config) {
+			resolve := cfg.Resolve
+			cfg.Resolve = func(ctx context.Context, target route.Target) (route.Call, error) {
+				call, err := resolve(ctx, target)
+				r := *call.Route
+				if call.Route = &r; r.Name == "based" {
+					r.Name, r.Rate = "other", route.Rate{PerMinute: 60}
+				} else {
+					r.Name = "route"
+				}
+				return call, err
+			}
+		})
+		if res := b.get("/proxy/based/api/new"); res.status != http.StatusTooManyRequests || res.kind() != "" {
+			t.Fatalf("got %d %s", res.status, res.body)
+		}
+		if res := b.get("/proxy/defender/api/new"); res.status != http.StatusOK {
+			t.Errorf("another route: got %d %s", res.status, res.body)
+		}
+	})
+}
+
 // Graph counts alerts and scores together.
 func TestEndpointsThatShareACeilingAreHeldBackTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -292,6 +317,27 @@ func TestActionInLineHasItsBodyRead(t *testing.T) {
 			conn.Close()
 			if trail := <-b.trails; trail.Failure == nil || trail.Failure.Kind != entra.Canceled || arrived.Load() != 1 {
 				t.Errorf("trail: %+v after %d calls", trail, arrived.Load())
+			}
+		})
+	}
+}
+
+// Nor may one whose body is too large to be read before its turn: it is refused.
+func TestActionWithALargeBodyDoesNotWait(t *testing.T) {
+	large := strings.Repeat("x", 300<<10)
+	for name, framing := range map[string]string{
+		"with a length": "Content-Length: 307200\r\n\r\n" + large,
+		"in chunks":     "Transfer-Encoding: chunked\r\n\r\n4b000\r\n" + large + "\r\n0\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := start(t, upstream(t, func(http.ResponseWriter, *http.Request) {}), paced, with(route.Rate{PerMinute: 60, Burst: 1}))
+			b.call(t, http.MethodGet, "/proxy/defender/api/incidents", "")
+			<-b.trails
+			conn := dial(t, b.URL)
+			_, _ = io.WriteString(conn, "POST /proxy/defender"+isolate+" HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=300\r\n"+framing)
+			conn.Close()
+			if trail := <-b.trails; trail.Failure == nil || trail.Failure.Kind != entra.Exhausted {
+				t.Errorf("trail: %+v, want it refused at once", trail)
 			}
 		})
 	}

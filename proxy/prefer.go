@@ -5,10 +5,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-)
 
-// maxPatience bounds how long a call stands in line, whatever its caller says.
-const maxPatience = 300 * time.Second
+	"tokenbroker/budget"
+)
 
 // takePatience reads the preference "wait" of RFC 7240 §4.3, how long the caller
 // is willing to wait, and takes it out of what goes on to the upstream: it is
@@ -63,7 +62,7 @@ func cutWait(preference string) (patience time.Duration, ok bool) {
 	if err != nil {
 		return 0, true
 	}
-	return min(time.Duration(seconds)*time.Second, maxPatience), true
+	return min(time.Duration(seconds)*time.Second, budget.MaxPatience), true
 }
 
 // splitList cuts a list at its commas, not at those inside a quoted string.

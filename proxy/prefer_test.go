@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"tokenbroker/budget"
 )
 
 func TestPatienceIsTakenFromThePreferences(t *testing.T) {
@@ -26,7 +28,7 @@ func TestPatienceIsTakenFromThePreferences(t *testing.T) {
 		{"twice: the first counts", lines("wait=10, wait=20", "wait=30"), 10 * time.Second, nil},
 		{"of another name", lines("awaits=5, wait-not=6"), 0, lines("awaits=5, wait-not=6")},
 		{"in a quoted string", lines(`x="a, wait=5, \", wait=6"`), 0, lines(`x="a, wait=5, \", wait=6"`)},
-		{"too long", lines("wait=301"), maxPatience, nil},
+		{"too long", lines("wait=301"), budget.MaxPatience, nil},
 		{"far too long", lines("wait=99999999999"), 0, nil},
 		{"zero", lines("wait=0"), 0, nil},
 		{"negative", lines("wait=-1"), 0, nil},
@@ -56,7 +58,7 @@ func FuzzPrefer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line string) {
 		h := http.Header{"Prefer": {line}}
 		got := takePatience(h)
-		if got < 0 || got > maxPatience {
+		if got < 0 || got > budget.MaxPatience {
 			t.Fatalf("%q: %v", line, got)
 		}
 		rest := strings.Join(h["Prefer"], ",")

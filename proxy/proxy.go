@@ -144,13 +144,9 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, prefix string, tar
 		return
 	}
 	e := &exchange{Proxy: p, call: &call, in: r, prefix: prefix}
-	pace := p.paceOf(r, &call)
-	if applied := pace.applied(); applied != "" {
-		w.Header()["Preference-Applied"] = []string{applied}
-	}
 	forward := httputil.ReverseProxy{
 		Rewrite:        e.aim,
-		Transport:      &transport{exchange: e, pace: pace, body: body, interim: interim{w: w}},
+		Transport:      &transport{exchange: e, pace: p.paceOf(r, &call), body: body, interim: interim{w: w}},
 		ModifyResponse: e.answer,
 		ErrorHandler:   p.fail,
 		FlushInterval:  flushDelay,

@@ -35,11 +35,12 @@ func holdOf(h http.Header, body []byte) time.Duration {
 	return min(max(hold, leastHold), mostHold)
 }
 
-// retryAfter reads a field's value: seconds, or a date.
+// retryAfter reads a field's value: seconds, or a date. Graph's seconds have a
+// fraction in its documentation ("2.128" in "Microsoft Graph throttling guidance").
 func retryAfter(value string, now time.Time) (time.Duration, bool) {
 	value = strings.TrimSpace(value)
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second, true
+	if seconds, err := strconv.ParseFloat(value, 64); err == nil && seconds >= 0 {
+		return time.Duration(min(seconds, mostHold.Seconds()) * float64(time.Second)), true
 	}
 	at, err := http.ParseTime(value)
 	return at.Sub(now), err == nil

@@ -14,6 +14,9 @@ func TestHoldOfAThrottledAnswer(t *testing.T) {
 		want                         time.Duration
 	}{
 		{"seconds", "30", date, "", 30 * time.Second},
+		{"a fraction, as Graph has it", "2.128", date, "", 2128 * time.Millisecond},
+		{"more than a number holds", "1e300", date, "", time.Hour},
+		{"no number", "NaN", date, "", time.Minute},
 		{"a date by the upstream's clock", "Sat, 21 Nov 2026 12:00:20 GMT", date, "", 20 * time.Second},
 		{"a date by ours", "Sat, 01 Jan 2000 00:05:00 GMT", "", "", 5 * time.Minute}, // when a bubble's time begins
 		{"a date that is past", "Sat, 21 Nov 2026 11:00:00 GMT", date, "", time.Second},

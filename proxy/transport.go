@@ -42,6 +42,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	if applied := t.pace.applied(); applied != "" {
+		t.interim.w.Header()["Preference-Applied"] = []string{applied}
+	}
 	var throttled *http.Response
 	for {
 		tok, err := t.turn(ctx)
@@ -124,13 +127,15 @@ func (t *transport) other(ctx context.Context, res *http.Response, tok entra.Tok
 // wants it. Any other body is kept, in a copy of the request.
 //
 // An action's body is read too, though never sent again: it would otherwise go
-// out after a wait although its caller has long left, and maybe come back.
+// out after a wait although its caller has long left, and maybe come back. One
+// that is too large for that does not wait.
 func (t *transport) prepare(req *http.Request) (prepared *http.Request, repeatable bool, err error) {
 	action := t.call.Effect() == defender.Action
 	if req.Body == nil || req.Body == http.NoBody {
 		return req, !action, nil
 	}
 	if req.ContentLength > maxReplay || req.Header.Get("Expect") != "" || req.ContentLength < 0 && !t.pace.patient() {
+		t.pace.dropPatience(action)
 		return req, false, nil
 	}
 	kept, err := io.ReadAll(io.LimitReader(req.Body, maxReplay+1))
@@ -138,7 +143,8 @@ func (t *transport) prepare(req *http.Request) (prepared *http.Request, repeatab
 		return nil, false, err
 	}
 	prepared = req.WithContext(req.Context())
-	if action || len(kept) > maxReplay {
+	if large := len(kept) > maxReplay; action || large {
+		t.pace.dropPatience(action && large)
 		prepared.Body = io.NopCloser(io.MultiReader(bytes.NewReader(kept), req.Body))
 		return prepared, false, nil
 	}

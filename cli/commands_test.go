@@ -96,6 +96,10 @@ func (c *commands) running(args ...string) []string {
 	return append(args, "--url", "http://"+c.at.Callers[0])
 }
 
+// prompted is what login has said when it waits for somebody: a code, or a page
+// on a line of its own.
+var prompted = regexp.MustCompile(`(?m)enter the code \w+.*\n|^https://\S+\n`)
+
 // login runs the command of that name, does what it says, and pastes what comes
 // of that.
 func (c *commands) login(do func(prompt string) (pasted string)) (code int, said string) {
@@ -108,15 +112,15 @@ func (c *commands) login(do func(prompt string) (pasted string)) (code int, said
 		defer close(ended)
 		code, said = c.run(typed, errs, c.running("login", "me")...)
 	}()
-	prompted := eventually("it says what to do", func() bool {
+	waited := eventually("it says what to do", func() bool {
 		select {
 		case <-ended:
 			return true
 		default:
-			return strings.Contains(errs.String(), "https://") && strings.HasSuffix(errs.String(), "\n")
+			return prompted.MatchString(errs.String())
 		}
 	})
-	must(c.t, prompted)
+	must(c.t, waited)
 	if do != nil {
 		if pasted := do(errs.String()); pasted != "" {
 			_, _ = io.WriteString(typing, pasted+"\n")

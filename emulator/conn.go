@@ -143,6 +143,12 @@ func (s *stream) bound(who *side, t time.Time) error {
 	if !t.IsZero() {
 		wait := time.Until(t)
 		who.deadline = time.Now().Add(wait) // on the monotonic clock, as the timer is
+		if wait <= 0 {
+			// Who waits is woken below. A timer that fires where it is made would in a
+			// bubble crash the race detector (go.dev/issue/78156).
+			s.changed.Broadcast()
+			return nil
+		}
 		who.wake = time.AfterFunc(wait, func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()

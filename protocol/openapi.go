@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 //go:embed openapi.json
@@ -16,7 +17,7 @@ var openAPI []byte
 
 // OpenAPI is GET /openapi.json: what a listener serves, in the words of OpenAPI
 // 3.1 (spec.openapis.org/oas/v3.1.1). It holds no secret.
-type OpenAPI struct{ document []byte }
+type OpenAPI struct{ document func() []byte }
 
 // Served is a path that a listener serves.
 type Served struct {
@@ -47,9 +48,14 @@ type openAPITag struct {
 	Description string `json:"description"`
 }
 
-// NewOpenAPI makes the document of a listener, by a broker of that version. What
-// is not served, such as protocols that are off, is left out.
+// NewOpenAPI describes a listener of a broker of that version. What is not served,
+// such as protocols that are off, is left out.
 func NewOpenAPI(version string, served []Served) OpenAPI {
+	// Made when it is first asked for: most configurations come and go without.
+	return OpenAPI{sync.OnceValue(func() []byte { return documentOf(version, served) })}
+}
+
+func documentOf(version string, served []Served) []byte {
 	var d openAPIDocument
 	_ = json.Unmarshal(openAPI, &d) // our own, which the tests read
 	d.Info.Version = version
@@ -68,7 +74,7 @@ func NewOpenAPI(version string, served []Served) OpenAPI {
 	}
 	d.Tags = slices.DeleteFunc(d.Tags, func(t openAPITag) bool { return !tags[t.Name] })
 	document, _ := json.Marshal(d) // of JSON that was read
-	return OpenAPI{append(document, '\n')}
+	return append(document, '\n')
 }
 
 // tagsOf are the tags of the operations at a path. Each has one.
@@ -104,5 +110,5 @@ func shapeOf(template string) string {
 
 // ServeHTTP answers with the document.
 func (o OpenAPI) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	writeAnswer(w, "application/json", o.document)
+	writeAnswer(w, "application/json", o.document())
 }

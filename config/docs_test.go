@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "write docs/configuration.md anew")
 const docFile = "../docs/configuration.md"
 
 // TestDocumentation holds docs/configuration.md to the comments and tags of
-// config.go, so that nobody has to remember to write a setting down twice.
+// the settings, so that nobody has to remember to write a setting down twice.
 func TestDocumentation(t *testing.T) {
 	example, err := os.ReadFile("testdata/example.yaml")
 	if err != nil {
@@ -136,31 +136,36 @@ func leaf(f reflect.StructField, path, text string) docSetting {
 	return s
 }
 
-// fieldComments reads the comments of config.go: Cache.Size to its text.
+// fieldComments reads the comments on the settings: Cache.Size to its text.
 func fieldComments(t *testing.T) map[string]string {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "config.go", nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
 	comments := map[string]string{}
-	ast.Inspect(file, func(n ast.Node) bool {
-		spec, ok := n.(*ast.TypeSpec)
-		if !ok {
-			return true
+	for _, name := range []string{"config.go", "identity.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
 		}
-		section, ok := spec.Type.(*ast.StructType)
-		if !ok {
-			return false
-		}
-		for _, f := range section.Fields.List {
-			text := strings.Join(strings.Fields(f.Doc.Text()), " ")
-			if f.Tag != nil && text == "" {
-				t.Errorf("%s.%s has no comment", spec.Name, f.Names[0])
+		ast.Inspect(file, func(n ast.Node) bool {
+			spec, ok := n.(*ast.TypeSpec)
+			if !ok {
+				return true
 			}
-			comments[spec.Name.Name+"."+f.Names[0].Name] = text
-		}
-		return false
-	})
+			if section, ok := spec.Type.(*ast.StructType); ok {
+				readComments(t, spec.Name.Name, section, comments)
+			}
+			return false
+		})
+	}
 	return comments
+}
+
+func readComments(t *testing.T, section string, settings *ast.StructType, comments map[string]string) {
+	t.Helper()
+	for _, f := range settings.Fields.List {
+		text := strings.Join(strings.Fields(f.Doc.Text()), " ")
+		if f.Tag != nil && text == "" {
+			t.Errorf("%s.%s has no comment", section, f.Names[0])
+		}
+		comments[section+"."+f.Names[0].Name] = text
+	}
 }

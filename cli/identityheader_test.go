@@ -152,7 +152,7 @@ func TestAppServiceIsOffWithoutAKey(t *testing.T) {
 func TestIdentityHeaderIsWrittenByServeOnly(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, "client-secret"), []byte("s"), 0o600))
-	file := filepath.Join(dir, configFile)
+	file := filepath.Join(dir, "tokenbroker.yaml")
 	must(t, os.WriteFile(file, []byte(strings.ReplaceAll(nowhere+"identity_header_file: 'DIR/header'\n"+ofTLS, "DIR", dir)), 0o600))
 	_, err := load(System{Err: os.Stderr}, file, new(logBuffer))
 	must(t, err)

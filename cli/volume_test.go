@@ -31,10 +31,8 @@ import (
 )
 
 const (
-	patience   = 30 * time.Second // for what must come soon
-	crowdOf    = 32               // callers
-	crowdPace  = 16 * time.Millisecond
-	configFile = "tokenbroker.yaml"
+	crowdOf   = 32 // callers
+	crowdPace = 16 * time.Millisecond
 )
 
 // site is an Entra and a Defender over TLS on real sockets, and a folder in
@@ -300,20 +298,6 @@ func (p *tap) saw(proof string) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.first[proof]
-}
-
-// eventually waits for what must come soon.
-func eventually(what string, came func() bool) error {
-	tick, late := time.NewTicker(time.Millisecond), time.After(patience)
-	defer tick.Stop()
-	for !came() {
-		select {
-		case <-tick.C:
-		case <-late:
-			return fmt.Errorf("after %v still waiting: %s", patience, what)
-		}
-	}
-	return nil
 }
 
 // timings are how long something took, again and again.

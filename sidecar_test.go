@@ -241,6 +241,14 @@ func TestSidecarCallersKeys(t *testing.T) {
 			t.Errorf("%s: the key in %s", tt.target, body)
 		}
 	}
+	// In a longer value than a parameter's own the guard does not look for one.
+	for _, path := range []string{"api/machines/" + key, "api/machines?a=x" + key, "api/machines/" + strings.Replace(key, "-", "%252d", 1)} {
+		target := "/DownstreamApi/people?optionsOverride.RelativePath=" + strings.ReplaceAll(path, "?", "%3f")
+		status, _, body := w.ask(t, http.MethodGet, target, "", "Authorization: Bearer user-1", "X-Broker-Key: "+key)
+		if status != http.StatusForbidden || !strings.Contains(body, "caller key") || strings.Contains(body, key) {
+			t.Errorf("%s: got %d %s", path, status, body)
+		}
+	}
 	w = newSidecarWorld(t, guard.Config{Keys: keys, Anonymous: true}, own, guard.Caller{Name: guard.Anonymous, Routes: []string{"open"}})
 	if status, _, body := w.ask(t, http.MethodGet, "/AuthorizationHeaderUnauthenticated/default", ""); status != 200 {
 		t.Errorf("got %d %s", status, body)

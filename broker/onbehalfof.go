@@ -170,17 +170,19 @@ func behalfRemedy(number int) (entra.Kind, string) {
 		return entra.Challenged, "Entra refuses the user assertion for app {client} in tenant {tenant}: have the user sign in again, to a token for this app and of that tenant"
 	case 50173, 50132, 50133, 70043, 70008, 700082, 50089:
 		return entra.Challenged, who + "the user's sign-in was revoked or is too long ago; have the user sign in again"
-	case 50076, 50079, 50072, 50074, 50158:
+	case 50072, 50074, 50076, 50078, 50079, 50158:
 		return entra.Challenged, who + "it wants more of the user for {scope}, such as a second factor; have the user sign in with the claims that come with this answer"
-	case 53000, 53001, 53002, 53003, 53004, 530032, 530035:
+	case 53000, 53001, 53002, 53003, 53004, 530002, 530003, 530032, 530035:
 		return entra.Challenged, who + "Conditional Access stands against it for {scope}; have the user sign in with the claims that come with this answer, or an administrator look at the policy"
+	case 50055, 50144:
+		return entra.Challenged, who + "the user's password has expired; they have to change it"
 	case 50057:
 		return entra.Challenged, who + "the user's account is disabled"
 	case 50034, 51004, 90072, 50020:
 		return entra.Challenged, who + "the user is not in that tenant"
 	case 50105:
 		return entra.Challenged, who + "the user is not assigned to the app; have an administrator of the tenant assign them, under Enterprise applications"
-	case 65001, 65004, 650056, 650057, 90094:
+	case 65001, 65004, 650056, 650057, 90094, 90095:
 		return entra.Challenged, who + "neither the user nor an administrator has consented to {scope} for it; add the delegated permission, and consent at {consent}"
 	case 7000114, 240002:
 		return entra.Challenged, "Entra takes the user assertion for no access token of a user: want one that the user got for app {client}"

@@ -16,24 +16,32 @@ type KeysOf func(r *http.Request) ([]entra.Secret, error)
 // HeaderKeys is the [KeysOf] of the broker's own paths: X-Broker-Key, or where
 // the request has no such header, Authorization: Bearer.
 func HeaderKeys(r *http.Request) ([]entra.Secret, error) {
+	if _, ok := r.Header["X-Broker-Key"]; ok {
+		return KeysIn(r.Header, "X-Broker-Key"), nil
+	}
 	var keys []entra.Secret
-	add := func(key string) {
-		if key != "" {
+	for _, value := range r.Header["Authorization"] {
+		scheme, key, _ := strings.Cut(value, " ")
+		key = strings.TrimLeft(key, " ") // RFC 9110 §11.4: one space or several
+		if strings.EqualFold(scheme, "Bearer") && key != "" {
 			keys = append(keys, entra.NewSecret(key))
 		}
 	}
-	if values, ok := r.Header["X-Broker-Key"]; ok {
-		for _, value := range values {
-			add(value)
-		}
-		return keys, nil
-	}
-	for _, value := range r.Header["Authorization"] {
-		if scheme, key, _ := strings.Cut(value, " "); strings.EqualFold(scheme, "Bearer") {
-			add(strings.TrimLeft(key, " ")) // RFC 9110 §11.4: one space or several
-		}
-	}
 	return keys, nil
+}
+
+// KeysIn returns the keys that stand in headers, by their canonical names. An
+// empty one is none.
+func KeysIn(h http.Header, names ...string) []entra.Secret {
+	var keys []entra.Secret
+	for _, name := range names {
+		for _, key := range h[name] {
+			if key != "" {
+				keys = append(keys, entra.NewSecret(key))
+			}
+		}
+	}
+	return keys
 }
 
 // callerByKey names the caller that the request's key proves; empty: it carries

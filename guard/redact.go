@@ -57,6 +57,13 @@ func (g *Guard) WithRedaction(ctx context.Context) context.Context {
 	return context.WithValue(ctx, guardKey{}, g)
 }
 
+// HoldsKey is [Guard.HoldsKey] of the guard that [Guard.WithRedaction] noted;
+// without one nothing is a key.
+func HoldsKey(ctx context.Context, text string) bool {
+	g, ok := ctx.Value(guardKey{}).(*Guard)
+	return ok && g.HoldsKey(text)
+}
+
 // RedactError is [Guard.RedactError] of the guard that [Guard.WithRedaction]
 // noted; without one it returns err.
 func RedactError(ctx context.Context, err *entra.Error) *entra.Error {

@@ -20,14 +20,7 @@ type AppService struct{ Tokens }
 // older secret, and X-Broker-Key; where the request has none of them, what
 // [guard.HeaderKeys] finds.
 func AppServiceKeys(r *http.Request) ([]entra.Secret, error) {
-	var keys []entra.Secret
-	for _, name := range [...]string{"X-Identity-Header", "Secret", "X-Broker-Key"} {
-		for _, key := range r.Header[name] {
-			if key != "" {
-				keys = append(keys, entra.NewSecret(key))
-			}
-		}
-	}
+	keys := guard.KeysIn(r.Header, "X-Identity-Header", "Secret", "X-Broker-Key")
 	if keys == nil {
 		return guard.HeaderKeys(r)
 	}

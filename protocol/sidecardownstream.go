@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"tokenbroker/entra"
+	"tokenbroker/guard"
 	"tokenbroker/route"
 )
 
@@ -60,6 +61,8 @@ func (s Sidecar) checkCall(r *http.Request, c *sidecarCall) error {
 	}
 	reads := c.said.method == http.MethodGet || c.said.method == http.MethodHead
 	switch {
+	case guard.HoldsKey(r.Context(), c.said.path+"?"+c.said.query):
+		return entra.Errorf(entra.Denied, opSidecar, "parameter optionsOverride.RelativePath: has a caller key in it, and would take it to the upstream; send it as X-Broker-Key, and replace it by a new one")
 	case c.said.fresh:
 		return entra.Errorf(entra.Invalid, opSidecar, "parameter optionsOverride.AcquireTokenOptions.ForceRefresh: not taken here; a token that the API refuses is replaced, and the call made again")
 	case !reads && r.Method != http.MethodPost:

@@ -7,18 +7,13 @@ import (
 	"strings"
 
 	"tokenbroker/entra"
+	"tokenbroker/guard"
 )
 
 // SidecarKeys is the [guard.KeysOf] of the paths that take a user's token:
 // X-Broker-Key alone, since Authorization is the user's there.
 func SidecarKeys(r *http.Request) ([]entra.Secret, error) {
-	var keys []entra.Secret
-	for _, key := range r.Header["X-Broker-Key"] {
-		if key != "" {
-			keys = append(keys, entra.NewSecret(key))
-		}
-	}
-	return keys, nil
+	return guard.KeysIn(r.Header, "X-Broker-Key"), nil
 }
 
 // nobody is the [authentication] of the paths that act as the service's identity.

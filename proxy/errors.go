@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"math"
 	"net/http"
 	"strconv"
 
@@ -65,9 +64,8 @@ func WriteError(w http.ResponseWriter, r *http.Request, e *entra.Error) {
 		// requests, and client capabilities", learn.microsoft.com/entra/identity-platform/claims-challenge.
 		h.Set("WWW-Authenticate", `Bearer realm="tokenbroker", error="insufficient_claims", claims="`+base64.StdEncoding.EncodeToString([]byte(e.Claims))+`"`)
 	}
-	// Only here does waiting help; a refused credential has its pause for us alone.
-	if (e.Kind == entra.Throttled || e.Kind == entra.Unavailable || e.Kind == entra.Exhausted) && e.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
+	if seconds := e.WaitSeconds(); seconds > 0 {
+		h.Set("Retry-After", strconv.Itoa(seconds))
 	}
 	w.WriteHeader(status)
 
